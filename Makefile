@@ -1,0 +1,97 @@
+# What a newcomer types. `make` alone lists it. Every target does its own set-up; a second run starts at once.
+#
+#   make test ARGS="tests/budget -k split"     arguments go on to the program behind the target
+#   make test PYTHON=/opt/python3.13/bin/python3    another interpreter (a new .venv only)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ARGS ?=
+PYTHON ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+SOURCES := $(wildcard sidecar dashboards tests)
+
+.PHONY: help venv test demo lint format bench tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+venv: .venv/dev.stamp ## build .venv with everything that development needs
+
+test: .venv/dev.stamp tools ## run all tests (installs Prometheus' tools where it may)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+demo: .venv/run.stamp ## start the sidecar and replay recorded sessions to it (ARGS=--once ends after them)
+	@exec $(BIN)/token-budget-sidecar demo $(ARGS)
+
+lint: .venv/dev.stamp ## check style, format, types and layers
+	@status=0
+	check() { echo "--- $$*"; "$(BIN)/$$1" "$${@:2}" || status=1; }
+	check ruff check $(SOURCES)
+	check ruff format --check $(SOURCES)
+	check mypy $(SOURCES)
+	check lint-imports --no-logo
+	exit $$status
+
+format: .venv/dev.stamp ## put the code into its format
+	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: .venv/dev.stamp ## measure, and print the figures (tests/benchmarks)
+	@$(call apt_install,wrk,wrk)
+	$(BIN)/python tests/benchmarks $(ARGS)
+
+tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager
+	@$(call apt_install,promtool prometheus,prometheus)
+	$(call apt_install,amtool prometheus-alertmanager,prometheus-alertmanager)
+
+clean: ## remove what the targets above made
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# --- set-up ---------------------------------------------------------------------------------------------------------
+
+# What it takes to run: the package alone. To develop: every extra. Both editable, both again when pyproject.toml changes.
+.venv/run.stamp: pyproject.toml | .venv/bin/python
+	@echo "Installing the sidecar into .venv"
+	$(PIP) install -e .
+	touch $@
+
+.venv/dev.stamp: pyproject.toml | .venv/bin/python
+	@echo "Installing the sidecar and its development tools into .venv (about a minute)"
+	$(PIP) install -e '.[dev]'
+	touch $@ .venv/run.stamp
+
+.venv/bin/python:
+	@find_python() {
+	    for python in $(PYTHON) python3.13 python3.12 python3.11 python3; do
+	        if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+	            command -v "$$python"
+	            return
+	        fi
+	    done
+	    return 1
+	}
+	python=$$(find_python) || { $(call apt_install,python3.11,python3 python3-venv); python=$$(find_python); } ||
+	    { echo "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python" >&2; exit 1; }
+	# Debian ships Python without ensurepip, which the new environment gets its pip from.
+	"$$python" -c 'import ensurepip' 2>/dev/null || { $(call apt_install,ensurepip,python3-venv); }
+	"$$python" -m venv .venv
+
+# $(call apt_install,PROGRAMS,PACKAGES): install PACKAGES where one of PROGRAMS is missing and this machine lets us.
+# Never fails: what cannot run for want of a program says so itself (tests skip with "MISSING TOOL:").
+define apt_install
+missing=""; for program in $(1); do command -v "$$program" >/dev/null || missing="$$missing $$program"; done; \
+if [ -n "$$missing" ]; then \
+    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+        echo "Installing $(2)"; \
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); } \
+            </dev/null >/dev/null || echo "!!! apt-get could not install $(2)" >&2; \
+    else \
+        echo "!!! Not found:$$missing. Install $(2) to run everything (root with apt-get would do it here)." >&2; \
+    fi; \
+fi
+endef

@@ -1,0 +1,33 @@
+"""What every test may count on: where the checkout is, and real programs where they are installed."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# A deadline would judge how busy the machine is. In CI a commit always gets the same examples; elsewhere new ones.
+hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the source tree."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def need_program() -> Callable[[str], str]:
+    """Find an installed program by name, or skip the test in the words that CI counts as a failure."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"MISSING TOOL: {name} is not installed (`make tools` does it where it may)")
+        return path
+
+    return find

@@ -1,0 +1,104 @@
+"""The import contracts of .importlinter hold, and they bite: each is broken in a copy of the sources and reported."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
+
+# A room, and one that it must not know: each floor against the one above it, neighbours against each other.
+FORBIDDEN = [
+    ("budget", "journal"),
+    ("journal", "ledger"),
+    ("ledger", "receivers"),
+    ("ledger", "exporters"),
+    ("receivers", "exporters"),
+    ("exporters", "receivers"),
+    ("receivers", "config"),
+    ("config", "app"),
+    ("app", "lab"),
+    ("lab", "kubernetes"),
+    ("kubernetes", "lab"),
+    ("lab", "__main__"),
+    ("client", "budget"),
+    ("client", "config"),
+    ("budget", "client"),
+    ("receivers", "client"),
+    ("app", "client"),
+]
+WORLD = [
+    "aiohttp",
+    "asyncio",
+    "logging",
+    "opentelemetry",
+    "os",
+    "prometheus_client",
+    "pydantic",
+    "random",
+    "socket",
+    "sqlite3",
+    "time",
+]
+
+
+def lint(tree: Path) -> subprocess.CompletedProcess[str]:
+    command = (LINT_IMPORTS, "--no-cache", "--no-logo")
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def copy(checkout, tmp_path):
+    """The sources and their contracts, in a place where they may be broken."""
+    shutil.copytree(checkout / "sidecar", tmp_path / "sidecar", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(checkout / ".importlinter", tmp_path)
+    return tmp_path
+
+
+def plant(tree: Path, room: str, *imported: str) -> str:
+    """Write the imports into a new module of the room, or at the end of a room that is one module; return its name."""
+    ensure_room(tree, room)
+    name, file = f"sidecar.{room}", tree / "sidecar" / f"{room}.py"
+    if not file.exists():
+        name, file = f"{name}.planted", tree / "sidecar" / room / "planted.py"
+    with file.open("a") as lines:
+        lines.writelines(f"\nimport {module}" for module in imported)
+    return name
+
+
+def ensure_room(tree: Path, room: str) -> None:
+    """Give a room that is not built yet an empty module, so that its rule is tried all the same."""
+    package, module = tree / "sidecar" / room, tree / "sidecar" / f"{room}.py"
+    if not package.is_dir() and not module.exists():
+        module.touch()
+
+
+def test_the_tree_as_it_stands_keeps_every_contract(checkout):
+    result = lint(checkout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 kept, 0 broken" in result.stdout
+
+
+@pytest.mark.parametrize(("room", "above"), FORBIDDEN)
+def test_a_room_that_imports_what_it_must_not_know_fails_the_build(copy, room, above):
+    ensure_room(copy, above)
+    importer = plant(copy, room, f"sidecar.{above}")
+    result = lint(copy)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"{importer} -> sidecar.{above}" in result.stdout
+
+
+def test_a_budget_that_reaches_for_the_world_fails_the_build(copy):
+    importer = plant(copy, "budget", *WORLD)
+    result = lint(copy)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert [module for module in WORLD if f"{importer} -> {module} " not in result.stdout] == []
+
+
+def test_a_module_that_belongs_to_no_room_fails_the_build(copy):
+    (copy / "sidecar" / "utils.py").touch()
+    result = lint(copy)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "utils" in result.stdout
