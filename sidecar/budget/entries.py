@@ -1,0 +1,378 @@
+"""What became true: the append-only facts of the ledger.
+
+Everything that is shown, counted or restored derives from entries, and `evolve` applies them without deciding anything,
+so an entry carries all that a restart needs. Times are seconds since the epoch on the session's clock, sizes tokens.
+A field's default is what it is when left out of the journal; a new field therefore always needs one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from sidecar.budget.commands import Source
+from sidecar.budget.items import Item, Kind
+from sidecar.budget.policy import Component, Mode, Step
+
+Trigger: TypeAlias = Literal["allocation", "target", "prediction", "manual"]
+TRIGGERS: tuple[Trigger, ...] = ("allocation", "target", "prediction", "manual")
+Outcome: TypeAlias = Literal["full", "after_cleanup", "partial", "denied", "borrowed"]
+OUTCOMES: tuple[Outcome, ...] = ("full", "after_cleanup", "partial", "denied", "borrowed")
+ActionName: TypeAlias = Literal["compress", "summarize", "excerpt", "unload", "evict", "archive", "remove"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What every entry says.
+
+    `host`: the time was the host's own. `event`: the id of the command that caused it, on its first entry.
+    `answered`: the command's answer carried directives, on its first entry.
+    """
+
+    type: ClassVar[str]
+
+    time: float
+    host: bool = False
+    event: str | None = None
+    answered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened(Entry):
+    """A session began, or began anew (`epoch` above 1), with every default filled in."""
+
+    type = "opened"
+
+    agent: str
+    parent: str | None = None
+    mode: Mode
+    model: str | None = None
+    preset: str
+    total_tokens: int
+    reserve_tokens: int = 0
+    shares: Mapping[Component, float]
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed(Entry):
+    """The host changed the session; None is unchanged."""
+
+    type = "changed"
+
+    total_tokens: int | None = None
+    reserve_tokens: int | None = None
+    shares: Mapping[Component, float] | None = None
+    mode: Mode | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted(Entry):
+    """A request, or a fact, did not fit the component's budget before cleanup. `tokens` did not fit `available`."""
+
+    type = "exhausted"
+
+    component: Component
+    by: Literal["request", "fact"]
+    tokens: int
+    available_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocated(Entry):
+    """A request was decided. `digest` recognizes the same request; `lease_until` is when an unclaimed grant lapses."""
+
+    type = "allocated"
+
+    component: Component
+    requested: int
+    granted: int
+    outcome: Outcome
+    available_tokens: int
+    item: str | None = None
+    request_id: str | None = None
+    digest: str | None = None
+    lease_until: float | None = None
+    cleanup: Mapping[str, Any] | None = None  # replies.Cleanup without its directives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLapsed(Entry):
+    """Nothing claimed the grant in time: its tokens are free again."""
+
+    type = "lease_lapsed"
+
+    request_id: str
+    component: Component
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released(Entry):
+    """Tokens that no item held were given back by the host, or found gone by a window sync."""
+
+    type = "released"
+
+    component: Component
+    tokens: int
+    by: Literal["host", "sync"] = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemPut(Entry):
+    """The window holds this item, new or changed. `claimed`: tokens taken over from the grant of request `claims`.
+
+    `readmitted`: its size, if it had been archived before. `granted`: it came in by a request, not as a fact.
+    """
+
+    type = "item_put"
+
+    item: Item
+    new: bool = True
+    claims: str | None = None
+    claimed: int = 0
+    readmitted: int = 0
+    granted: bool = False
+    restored: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemResized(Entry):
+    """A window sync or an acknowledgement showed another size."""
+
+    type = "item_resized"
+
+    item: str
+    component: Component
+    tokens_before: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemTouched(Entry):
+    """The item was used."""
+
+    type = "item_touched"
+
+    item: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemCompleted(Entry):
+    """The item is finished."""
+
+    type = "item_completed"
+
+    item: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRemoved(Entry):
+    """The host took the item out of the window; it is archived as every removed item is."""
+
+    type = "item_removed"
+
+    item: str
+    kind: Kind
+    component: Component
+    tokens: int
+    original_tokens: int  # the size an archive record shows: before the first compression
+    reason: str
+    content: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing a cleanup did to one item. `number` is its directive's, 0 where none is sent.
+
+    `original_tokens`: the size before the item's first compression; `content`: the version its content was put with.
+    """
+
+    number: int = 0
+    step: Step
+    action: ActionName
+    item: str
+    kind: Kind
+    component: Component
+    tokens_before: int
+    tokens_after: int
+    original_tokens: int
+    content: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanedUp(Entry):
+    """A cleanup freed tokens: `actions` in order. `due`: when an age could next matter to this component."""
+
+    type = "cleaned_up"
+
+    component: Component
+    trigger: Trigger
+    tokens_freed: int
+    actions: tuple[Action, ...]
+    due: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundExceeded(Entry):
+    """The component stood above a bound when its cleanup was due and nothing could be freed.
+
+    Remembers the usage, so that cleanup does not run again before usage has grown or an item has aged (SPEC 3.5).
+    """
+
+    type = "bound_exceeded"
+
+    component: Component
+    bound: Literal["target", "budget"]
+    used_tokens: int
+    due: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported(Entry):
+    """The host or its telemetry stated levels; `unheld` and `unattributed_tokens` are what follows from them."""
+
+    type = "usage_reported"
+
+    source: Source
+    components: Mapping[Component, int] | None = None
+    total: int | None = None
+    unheld: Mapping[Component, int]
+    unattributed_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compacted(Entry):
+    """The level of an observed window fell: the host compacted it. Nothing is claimed as freed by us."""
+
+    type = "compacted"
+
+    tokens_before: int
+    tokens_after: int
+    source: Literal["reported", "inferred"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSynced(Entry):
+    """The host showed its whole next prompt; the entries of the same command before it are the difference."""
+
+    type = "window_synced"
+
+    items: int
+    tokens: int
+    through: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectivesConfirmed(Entry):
+    """The host applied these directives. `tokens`: what they freed, as the ledger had it, by component and step."""
+
+    type = "directives_confirmed"
+
+    numbers: tuple[int, ...]
+    tokens: Mapping[Component, Mapping[Step, int]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectivesUndone(Entry):
+    """These directives did not happen in the host's window: their items are as they were before.
+
+    `failed`: the host said so; `shown`: a window sync showed it; `superseded`: the host put the item anew.
+    """
+
+    type = "directives_undone"
+
+    numbers: tuple[int, ...]
+    why: Literal["failed", "shown", "superseded"]
+    reasons: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # by number, as text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharesAdjusted(Entry):
+    """The shares changed, and why."""
+
+    type = "shares_adjusted"
+
+    trigger: Literal["request", "interval", "prediction", "close"]
+    before: Mapping[Component, float]
+    after: Mapping[Component, float]
+    reasons: Mapping[Component, list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TasksPlanned(Entry):
+    """Needs were predicted: per task its score, complexity, prior and predicted needs (replies.TaskPrediction)."""
+
+    type = "tasks_planned"
+
+    tasks: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCompleted(Entry):
+    """A planned task is done. `actual` tokens per component, `allocated` the budgets it was held against."""
+
+    type = "task_completed"
+
+    task: str
+    complexity: str
+    prior: Mapping[Component, int]
+    predicted: Mapping[Component, int]
+    actual: Mapping[Component, int]
+    measured: bool
+    allocated: Mapping[Component, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveErased(Entry):
+    """Archived items and their content were erased: one, or all (None)."""
+
+    type = "archive_erased"
+
+    item: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed(Entry):
+    """The session ended."""
+
+    type = "closed"
+
+    by: Literal["host", "idle"] = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted(Entry):
+    """A command with an id changed nothing; its id is remembered all the same."""
+
+    type = "noted"
+
+
+AnyEntry: TypeAlias = (
+    Opened
+    | Changed
+    | Exhausted
+    | Allocated
+    | LeaseLapsed
+    | Released
+    | ItemPut
+    | ItemResized
+    | ItemTouched
+    | ItemCompleted
+    | ItemRemoved
+    | CleanedUp
+    | BoundExceeded
+    | UsageReported
+    | Compacted
+    | WindowSynced
+    | DirectivesConfirmed
+    | DirectivesUndone
+    | SharesAdjusted
+    | TasksPlanned
+    | TaskCompleted
+    | ArchiveErased
+    | Closed
+    | Noted
+)
