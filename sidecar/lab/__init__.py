@@ -1,0 +1,1 @@
+"""Tools around the same engine: recorded sessions, replaying them, and the demonstration."""
