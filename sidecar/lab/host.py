@@ -21,21 +21,23 @@ class Host:
     """The window of one session as its host has it.
 
     `held` is the list in its order, `stubs` what stands in the place of archived items (a line each, too small to
-    count), `applied` the number of the last directive applied.
+    count), `tokens` the sum by component, `applied` the number of the last directive applied.
     """
 
     def __init__(self) -> None:
         self.held: dict[str, ItemSpec] = {}
         self.stubs: dict[str, str] = {}
         self.applied = 0
-        self.freed: Counter[str] = Counter()
+        self.tokens: Counter[Component] = Counter()
         self._acknowledged = 0
         # What the last sync told of each item, and how the next says that nothing changed.
         self._told: dict[str, tuple[ItemSpec, WindowItem]] = {}
 
     def gain(self, item: ItemSpec) -> None:
         """Put an item at the end of the list."""
+        self.drop(item.id)
         self.held[item.id] = item
+        self.tokens[COMPONENT_OF[item.kind]] += item.tokens
 
     def use(self, item: str, time: float) -> bool:
         """Use an item again; False if it is no longer there."""
@@ -47,14 +49,11 @@ class Host:
 
     def drop(self, item: str) -> bool:
         """Take an item out; False if it is no longer there."""
-        return self.held.pop(item, None) is not None
-
-    def tokens(self) -> Mapping[Component, int]:
-        """Sum up the list, by component."""
-        sums: Counter[Component] = Counter()
-        for item in self.held.values():
-            sums[COMPONENT_OF[item.kind]] += item.tokens
-        return sums
+        dropped = self.held.pop(item, None)
+        if dropped is None:
+            return False
+        self.tokens[COMPONENT_OF[dropped.kind]] -= dropped.tokens
+        return True
 
     def apply(self, directives: Iterable[Mapping[str, Any]]) -> None:
         """Carry out directives that were not carried out before; for items that are gone there is nothing to do."""
@@ -67,14 +66,19 @@ class Host:
                 continue
             if directive["action"] in SHRINKING:
                 self.held[item.id] = replace(item, tokens=directive["tokens_after"])
+                self.tokens[COMPONENT_OF[item.kind]] -= item.tokens - directive["tokens_after"]
             else:
-                del self.held[item.id]
+                self.drop(item.id)
                 self.stubs[item.id] = directive.get("stub", "")
-            self.freed[directive["step"]] += item.tokens - directive["tokens_after"]
+
+    @property
+    def acknowledgement_due(self) -> bool:
+        """Whether directives were applied that the sidecar does not know of yet."""
+        return self.applied > self._acknowledged
 
     def acknowledgement(self, time: float) -> Acknowledge | None:
         """Say how far directives were applied, if there is something new to say."""
-        if self.applied == self._acknowledged:
+        if not self.acknowledgement_due:
             return None
         self._acknowledged = self.applied
         return Acknowledge(through=self.applied, time=time)

@@ -1,0 +1,178 @@
+"""The two ways of telling a sidecar about a window: piece by piece, or as a whole at each model call.
+
+Both drive the same well-behaved `Host`. A sender takes the moves of one session; what it learns in return (directives,
+refusals) it lets the host carry out before it goes on.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from sidecar.budget.commands import (
+    Command,
+    CompleteItem,
+    PutItem,
+    RemoveItem,
+    ReportUsage,
+    RequestAllocation,
+    TouchItem,
+)
+from sidecar.lab.connection import Connection, SidecarError, session_path
+from sidecar.lab.host import Host
+from sidecar.lab.script import AnyMove, Compact, Complete, Gain, ModelCall, Use
+from sidecar.lab.wire import body, event
+
+BATCH = 500
+EVENTS = "/v1/events"
+
+
+class Sender(Protocol):
+    """Takes the moves of one session."""
+
+    host: Host
+
+    async def send(self, move: AnyMove) -> None:
+        """Take one move; it may wait for others before it is sent."""
+
+    async def flush(self) -> None:
+        """Send what waits."""
+
+    async def settle(self) -> None:
+        """Bring the ledger to the last move, and apply and confirm whatever the sidecar still asks for."""
+
+
+class Sending:
+    """What both ways share: where to send, in which mode, and the events that wait to be sent."""
+
+    def __init__(self, connection: Connection, session: str, *, managed: bool, run: str) -> None:
+        """`run` makes the ids of this replay's events unlike those of any other."""
+        self.host = Host()
+        self._connection = connection
+        self._session = session
+        self._managed = managed
+        self._run = run
+        self._waiting: list[Command] = []
+        self._sent = 0
+        self._time = 0.0
+
+    async def _post(self, commands: list[Command]) -> None:
+        """Send events, and let the host do what the answer asks for.
+
+        Each event has an id, and each request a `request_id`: repeated after a lost answer, they count once.
+        """
+        if not commands:
+            return
+        first, self._sent = self._sent, self._sent + len(commands)
+        events = []
+        for number, command in enumerate(commands, start=first):
+            key = "request_id" if isinstance(command, RequestAllocation) else "id"
+            events.append({**event(command), "session": self._session, key: f"{self._run}-{number}"})
+        answer = (await self._connection.call("POST", EVENTS, events)).body
+        if answer["errors"]:
+            error = answer["errors"][0]
+            raise SidecarError(f"{self._session}: {events[error['index']]}: {error['detail']}")
+        for result in answer["results"]:
+            self._learn(commands[result["index"]], result)
+        self.host.apply(answer.get("directives", ()))
+
+    def _learn(self, command: Command, result: Mapping[str, Any]) -> None:
+        if isinstance(command, RequestAllocation) and command.item is not None:
+            if result["granted"] < command.item.tokens:
+                self.host.drop(command.item.id)  # refused: it never comes in
+        self.host.apply(result.get("directives", ()))
+
+
+class AsItems(Sending):
+    """Tells each change as it happens, in batches, and asks for what the host can still leave out."""
+
+    async def send(self, move: AnyMove) -> None:
+        """Take one move."""
+        self._time = move.time
+        match move:
+            case ModelCall(billed=billed):
+                await self.flush()
+                if billed is not None and not self._managed:
+                    # In a managed session the window is no longer the one that was billed.
+                    self._waiting.append(ReportUsage(total=billed, time=move.time))
+            case Gain(item=item, declinable=declinable):
+                self.host.gain(item)
+                asks = declinable and self._managed
+                self._waiting.append((RequestAllocation if asks else PutItem)(item=item, time=move.time))
+            case Use(item=item):
+                await self._before_referring()
+                if self.host.use(item, move.time):
+                    self._waiting.append(TouchItem(item=item, time=move.time))
+            case Complete(item=item):
+                await self._before_referring()
+                if self.host.complete(item):
+                    self._waiting.append(CompleteItem(item=item, time=move.time))
+            case Compact(items=items):
+                await self._before_referring()
+                self._waiting += [RemoveItem(item=item, time=move.time) for item in items if self.host.drop(item)]
+            case _:
+                pass
+
+    async def flush(self) -> None:
+        """Send what waits; the directives applied since the last time are acknowledged with it."""
+        waiting, self._waiting = self._waiting, []
+        acknowledgement = self.host.acknowledgement(self._time)
+        commands = [*([acknowledgement] if acknowledgement is not None else []), *waiting]
+        for start in range(0, len(commands), BATCH):
+            await self._post(commands[start : start + BATCH])
+
+    async def settle(self) -> None:
+        """Acknowledge until nothing is asked for any more."""
+        await self.flush()
+        while (directives := await self._directives()) or self.host.acknowledgement_due:
+            self.host.apply(directives)
+            await self.flush()
+
+    async def _before_referring(self) -> None:
+        # A cleanup caused by a put may take the very item that the next event names. So what names an item is never
+        # in one batch with a put before it: its directives are known by then.
+        if any(isinstance(command, PutItem | RequestAllocation) for command in self._waiting):
+            await self.flush()
+
+    async def _directives(self) -> Iterable[Mapping[str, Any]]:
+        answer = (await self._connection.call("GET", session_path(self._session, "directives"))).body
+        directives: list[Mapping[str, Any]] = answer["directives"]
+        return [directive for directive in directives if directive["number"] > self.host.applied]
+
+
+class AsWindow(Sending):
+    """Shows the whole list before each model call, and applies what is answered before the call is made."""
+
+    async def send(self, move: AnyMove) -> None:
+        """Take one move."""
+        self._time = move.time
+        match move:
+            case ModelCall(billed=billed):
+                await self._sync()
+                if billed is not None and not self._managed:
+                    await self._post([ReportUsage(total=billed, time=move.time)])
+            case Gain(item=item):
+                self.host.gain(item)
+            case Use(item=item):
+                self.host.use(item, move.time)
+            case Complete(item=item):
+                self.host.complete(item)
+            case Compact(items=items):
+                for item in items:
+                    self.host.drop(item)
+            case _:
+                pass
+
+    async def flush(self) -> None:
+        """Nothing waits: the list is shown when the model is called."""
+
+    async def settle(self) -> None:
+        """Show the list as it is at the end, and again until nothing is asked for any more."""
+        while await self._sync():
+            pass
+
+    async def _sync(self) -> bool:
+        """Show the list; True if directives were applied in answer, so that they are still to be confirmed."""
+        before = self.host.applied
+        path = session_path(self._session, "window")
+        answer = (await self._connection.call("PUT", path, body(self.host.window(self._time)))).body
+        self.host.apply(answer["directives"])
+        return self.host.applied > before
