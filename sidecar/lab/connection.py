@@ -16,7 +16,11 @@ PAGE = 1000
 
 
 class SidecarError(Exception):
-    """The sidecar refused a call, or could not be reached: the text tells which call and why."""
+    """The sidecar refused a call: the text tells which call and why."""
+
+
+class SidecarAway(SidecarError):
+    """The sidecar could not be reached, or was too busy, for longer than patience lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class Connection:
         """Make one call; every call of a replay may be repeated, so a lost answer is asked for again.
 
         Raises:
-            SidecarError: any other status than expected, or no answer in time.
+            SidecarError: any other status than expected.
+            SidecarAway: no answer in time.
         """
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self.patience, 0.05
@@ -57,9 +62,21 @@ class Connection:
             except (aiohttp.ClientError, TimeoutError) as error:
                 trouble, wait, retry = str(error) or type(error).__name__, None, True
             pause = min(2 * pause, 2.0)
-            if not retry or loop.time() + (wait or pause) > deadline:
+            if not retry:
                 raise SidecarError(f"{self.name}: {method} {path}: {trouble}")
+            if loop.time() + (wait or pause) > deadline:
+                raise SidecarAway(f"{self.name}: {method} {path}: {trouble}")
             await asyncio.sleep(pause if wait is None else wait)
+
+    async def greet(self) -> None:
+        """See whether there is a sidecar at all, before a long replay relies on it.
+
+        Raises:
+            SidecarError: there is none, or it is something else.
+        """
+        patient, self.patience = self.patience, 1.0
+        await self.call("GET", "/v1/sessions?limit=1", expect=(200,))
+        self.patience = patient
 
     async def pages(self, path: str, plural: str) -> AsyncIterator[dict[str, Any]]:
         """Read a list to its end, page by page."""

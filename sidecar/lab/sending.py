@@ -75,9 +75,9 @@ class Sending:
         self.host.apply(answer.get("directives", ()))
 
     def _learn(self, command: Command, result: Mapping[str, Any]) -> None:
-        if isinstance(command, RequestAllocation) and command.item is not None:
-            if result["granted"] < command.item.tokens:
-                self.host.drop(command.item.id)  # refused: it never comes in
+        item = command.item if isinstance(command, RequestAllocation) else None
+        if item is not None and result["granted"] < item.tokens:
+            self.host.drop(item.id)  # refused: it never comes in
         self.host.apply(result.get("directives", ()))
 
 

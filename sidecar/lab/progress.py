@@ -1,0 +1,71 @@
+"""Progress of a replay: one line drawn in place on a terminal, plain lines now and then elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from sidecar.lab.style import Style, count, duration
+
+DRAW_EVERY = 0.1  # seconds, on a terminal
+TELL_EVERY = 5.0  # seconds, elsewhere
+WIDTH = 30
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Counts steps and sessions, and shows how far they are. `note` is what happens now, in a few words."""
+
+    stream: TextIO
+    style: Style
+    steps: int
+    recordings: int
+    note: str = ""
+    done_steps: int = 0
+    done_recordings: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _shown: float = 0.0
+
+    def step(self) -> None:
+        """Count a step."""
+        self.done_steps += 1
+        self._show()
+
+    def finish(self) -> None:
+        """Count a recording that is at its end."""
+        self.done_recordings += 1
+        self._show()
+
+    @contextmanager
+    def shown(self) -> Iterator["Progress"]:
+        """Show progress while the block runs, and leave a clean line behind."""
+        try:
+            yield self
+        finally:
+            if self.style.live:
+                self.stream.write("\r\x1b[K")
+            self._tell()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self._shown < (DRAW_EVERY if self.style.live else TELL_EVERY):
+            return
+        self._shown = now
+        if not self.style.live:
+            self._tell()
+            return
+        ratio = self.done_steps / max(self.steps, 1)
+        self.stream.write(f"\r\x1b[K{self.style.bar(ratio, WIDTH)} {100 * ratio:3.0f} %  {self._line()}  {self.note}")
+        self.stream.flush()
+
+    def _tell(self) -> None:
+        self.stream.write(f"{self._line()}\n")
+        self.stream.flush()
+
+    def _line(self) -> str:
+        elapsed = time.monotonic() - self._began
+        return (
+            f"{self.done_steps:,} of {count(self.steps, 'step')}, "
+            f"{self.done_recordings:,} of {count(self.recordings, 'recording')}, {duration(elapsed)}"
+        )
