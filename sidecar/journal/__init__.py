@@ -1,7 +1,7 @@
 """The journal: where entries become durable. The commit point; it may not lose.
 
-A journal stores *frames*, one per session and commit, and with them, in the same transaction, the archive records and the
-contents that the entries speak of. Implementations: `memory`, `sqlite`, `postgres`; one contract suite holds them all.
+A journal stores *frames*, one per session and commit, and with them, in the same transaction, the archive records and
+the contents that the entries speak of. Implementations: `memory`, `sqlite`, `postgres`; one contract suite holds them all.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -68,19 +68,39 @@ class Journal(Protocol):
     not the session's next version is a `conflict` and stores nothing of that session; other frames are not affected.
     """
 
-    async def open(self) -> None: ...
-    async def close(self) -> None: ...
-    async def append(self, frames: Sequence[Frame]) -> Sequence[Outcome]: ...
+    async def open(self) -> None:
+        """Make ready to read and append."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store; what was appended stays in it."""
+        ...
+
+    async def append(self, frames: Sequence[Frame]) -> Sequence[Outcome]:
+        """Make frames durable: an outcome for each, in their order."""
+        ...
+
+    async def check(self) -> None:
+        """Raise `JournalError` unless the store takes writes now; heals what it can, leaves no trace."""
+        ...
+
     def read(
         self, session: SessionId | None = None, *, after: int = 0, limit: int | None = None
     ) -> AsyncIterator[StoredEntry]:
         """Entries after version `after`: of one session in order, or of all (each session's in order)."""
         ...
 
+    async def sessions(self, *, after: SessionId | None, limit: int) -> Sequence[SessionId]:
+        """The ids of the sessions that have entries, in order (of code points), after the id `after`."""
+        ...
+
     async def archived(
         self, session: SessionId, *, component: str | None, query: str | None, after: str | None, limit: int
     ) -> Sequence[ArchiveRecord]:
-        """Archive records in order of id, after the id `after`; `query` is found in id, kind, reason or content."""
+        """Archive records without content in order of id, after the id `after`.
+
+        `query` is found in id, kind, reason or content, whatever the case of its ASCII letters.
+        """
         ...
 
     async def archive_record(self, session: SessionId, item: str) -> ArchiveRecord | None:

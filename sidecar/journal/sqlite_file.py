@@ -1,0 +1,99 @@
+"""The file behind the embedded journal: who may open it, what must be in it, and connections to it.
+
+One process at a time: the operating system holds a lock on `PATH.lock` for as long as the process lives, however it
+ends. A second process is refused with a sentence instead of sharing a ledger that it believes to be its own.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from sidecar.journal import JournalError
+
+APPLICATION_ID = 0x54425343  # tells our files from other SQLite databases
+SCHEMA_VERSION = 1
+
+# Somebody looks into the file with another program: wait a moment for them, but do not hold the event loop for long.
+_BUSY_SECONDS = 0.25
+
+
+class SqliteFile:
+    """An open journal file: the lock, and connections that are each used by one thread at a time.
+
+    `writer` has every transaction, `reader` sees what is committed, `keeper` moves the write-ahead log into the file.
+    """
+
+    def __init__(self, path: Path, *, synchronous: str) -> None:
+        self.path = path
+        self._lock = self._take_lock()
+        self._connections: list[sqlite3.Connection] = []
+        try:
+            with self.failing("cannot be opened"):
+                self.writer = self._connect()
+                self._prepare()
+                self.writer.execute(f"PRAGMA synchronous = {synchronous}")
+                self.reader = self._connect()
+                self.reader.execute("PRAGMA query_only = ON")
+                self.keeper = self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections and let others have the file. Never raises."""
+        for connection in self._connections:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+        self._connections.clear()
+        os.close(self._lock)
+
+    @contextlib.contextmanager
+    def failing(self, what: str) -> Iterator[None]:
+        """Say what failed, where, and why."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"journal {self.path} {what}: {error}") from error
+
+    def _take_lock(self) -> int:
+        if not self.path.parent.is_dir():
+            raise JournalError(f"journal {self.path} cannot be opened: the folder {self.path.parent} does not exist")
+        with self.failing("cannot be opened"):
+            lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise JournalError(f"journal {self.path} is in use by another process") from error
+        return lock
+
+    def _connect(self) -> sqlite3.Connection:
+        # Transactions are written out (autocommit), and a connection is handed from thread to thread, never shared.
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._connections.append(connection)
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        return connection
+
+    def _prepare(self) -> None:
+        """Create the tables, or refuse a file that is not ours."""
+        (application,) = self.writer.execute("PRAGMA application_id").fetchone()
+        (version,) = self.writer.execute("PRAGMA user_version").fetchone()
+        (tables,) = self.writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise JournalError(f"journal {self.path} cannot be opened: it is another program's database")
+        if version > SCHEMA_VERSION:
+            raise JournalError(
+                f"journal {self.path} cannot be opened: a newer version of this program wrote it"
+                f" (schema {version}, known up to {SCHEMA_VERSION})"
+            )
+        (mode,) = self.writer.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise JournalError(f"journal {self.path} cannot be opened: its file system has no write-ahead log ({mode})")
+        if not tables:
+            schema = resources.files("sidecar.journal").joinpath("schema/sqlite.sql").read_text(encoding="utf-8")
+            stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+            self.writer.executescript(f"BEGIN IMMEDIATE; {schema} {stamp} COMMIT;")
