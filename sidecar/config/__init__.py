@@ -1,0 +1,132 @@
+"""What operators write: every setting once, with its default, its form and its meaning.
+
+A setting is given as a flag (`--idle-after 15m`), in the environment (`TOKEN_BUDGET_IDLE_AFTER=15m`) or in a TOML file
+(`idle_after = "15m"`): the first of these that names it wins. `sidecar.config.load` reads them.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sidecar.budget.policy import PRESETS
+from sidecar.config import forms
+from sidecar.config.forms import Address, HostPort
+
+__all__ = ["Config"]
+
+
+def setting(default: Any, meaning: str, form: forms.Form[Any], written: str, *, repeat: bool = False) -> Any:
+    """One setting: its default, what it means, how it is read, and how it is written (in --help and the reference)."""
+    metadata = {"meaning": meaning, "form": form, "written": written, "repeat": repeat}
+    return field(default=default, metadata=metadata)
+
+
+def state_file() -> Path:
+    """Where the journal is kept unless told: the user's state folder (XDG base directory specification)."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "token-budget-sidecar" / "journal.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one sidecar. `Config()` is what a sidecar runs with that was told nothing."""
+
+    # --- where it listens -------------------------------------------------------------------------------------------
+
+    listen: tuple[Address, ...] = setting(
+        (HostPort("127.0.0.1", 8321),),
+        "where the HTTP API listens; repeat it for several addresses, port 0 takes a free one",
+        forms.several(forms.address),
+        "HOST:PORT|unix:PATH",
+        repeat=True,
+    )
+    telemetry: HostPort = setting(
+        HostPort("0.0.0.0", 9464),  # noqa: S104 - Prometheus and the kubelet come from outside the pod, and find no API here
+        "where /metrics and the health checks listen",
+        forms.host_port,
+        "HOST:PORT",
+    )
+    otlp: HostPort | None = setting(
+        HostPort("127.0.0.1", 4318),
+        "where OTLP/HTTP is received",
+        forms.optional(forms.host_port),
+        "HOST:PORT|off",
+    )
+
+    # --- where it remembers -----------------------------------------------------------------------------------------
+
+    journal: str = setting(
+        "",
+        "where the ledger is kept",
+        forms.journal_url,
+        "sqlite:///PATH|memory:",
+    )
+    durability: Literal["normal", "full"] = setting(
+        "normal",
+        "what an answered write outlives: the end of the process (normal), or that of the machine (full, slower)",
+        forms.choice("normal", "full"),
+        "normal|full",
+    )
+    store_content: bool = setting(
+        True,
+        "keep the content that agents send with their items, so that what is archived can be read again",
+        forms.flag,
+        "true|false",
+    )
+
+    # --- what a new session starts from, where it does not say itself -----------------------------------------------
+
+    agent: str = setting("unknown", "the agent of sessions that name none", forms.name, "NAME")
+    preset: str = setting("standard", "the policy of sessions that name none", forms.choice(*PRESETS), "NAME")
+    total_tokens: int | None = setting(
+        None,
+        "the window of sessions that do not say; off is the preset's own",
+        forms.optional(forms.whole(at_least=1)),
+        "TOKENS|off",
+    )
+    adjust_interval: float | None = setting(
+        None,
+        "how much session time passes between two adjustments of the shares",
+        forms.optional(forms.duration),
+        "DURATION|off",
+    )
+    auto_open: bool = setting(
+        True, "open a session at its first event; else it must be opened explicitly", forms.flag, "true|false"
+    )
+
+    # --- when a session ends ----------------------------------------------------------------------------------------
+
+    idle_after: float = setting(900.0, "idle, and out of the gauges, after this time without an event", forms.duration, "DURATION")
+    close_after: float = setting(86400.0, "closed after this time without an event", forms.duration, "DURATION")
+
+    # --- how much it takes on ---------------------------------------------------------------------------------------
+
+    max_sessions: int = setting(
+        100_000, "sessions held at a time; one more is answered 429", forms.whole(at_least=1), "COUNT"
+    )
+    max_waiting: int = setting(
+        10_000, "commands that may wait for the journal; one more is answered 429", forms.whole(at_least=1), "COUNT"
+    )
+    max_body_bytes: int = setting(16 << 20, "size of a request's body, unpacked; a larger one is answered 413", forms.size, "SIZE")
+    max_batch_events: int = setting(
+        10_000, "events in one batch; a longer one is answered 413", forms.whole(at_least=1), "COUNT"
+    )
+
+    # --- what it tells ----------------------------------------------------------------------------------------------
+
+    max_agents: int = setting(
+        20, "agents with metrics of their own; those after them are counted as `other`", forms.whole(at_least=1), "COUNT"
+    )
+    metrics_detail: bool = setting(False, "export the metrics marked as detail too", forms.flag, "true|false")
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info",
+        "how much is written to the log, on standard error",
+        forms.choice("debug", "info", "warning", "error"),
+        "debug|info|warning|error",
+    )
+
+    @property
+    def journal_url(self) -> str:
+        """The journal's URL, the default filled in."""
+        return self.journal or f"sqlite:///{state_file()}"

@@ -1,0 +1,180 @@
+"""The forms that a setting's value can have: each reads what was written and says its rule when it is not that.
+
+A form takes text (flags, environment) as well as what TOML reads (numbers, booleans, lists), and raises `ValueError` with a
+rule that completes the sentence "<name> ...": "must be a whole number of 1 or more".
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+T = TypeVar("T")
+Form: TypeAlias = Callable[[Any], T]
+
+OFF = ("off", "none", "")
+LAST_PORT = 65535
+LONGEST_NAME = 256
+WORDS = {
+    True: ("true", "yes", "on", "1"),
+    False: ("false", "no", "off", "0"),
+}
+SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {"": 1, "k": 1_000, "m": 1_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A TCP address; port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixPath:
+    """A Unix socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address: TypeAlias = HostPort | UnixPath
+
+
+def host_port(value: Any) -> HostPort:
+    """`127.0.0.1:8321`, `localhost:0`, `[::1]:8321`."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", value) if isinstance(value, str) else None
+    if match is None or int(match[3]) > LAST_PORT:
+        raise ValueError("must be HOST:PORT, with a port of 0 to 65535")
+    return HostPort(match[1] or match[2], int(match[3]))
+
+
+def address(value: Any) -> Address:
+    """A TCP address, or `unix:/run/token-budget.sock`."""
+    if isinstance(value, str) and value.startswith("unix:") and len(value) > len("unix:"):
+        return UnixPath(value.removeprefix("unix:"))
+    try:
+        return host_port(value)
+    except ValueError:
+        raise ValueError("must be HOST:PORT, with a port of 0 to 65535, or unix:PATH") from None
+
+
+def journal_url(value: Any) -> str:
+    """`sqlite:///PATH` or `memory:`."""
+    if isinstance(value, str):
+        if value == "memory:":
+            return value
+        if value.startswith("sqlite:///") and len(value) > len("sqlite:///"):
+            return value
+    raise ValueError("must be sqlite:///PATH or memory:")
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a `sqlite:///PATH` names; `~` is the user's home."""
+    return Path(url.removeprefix("sqlite:///")).expanduser()
+
+
+def masked(url: str) -> str:
+    """The URL as it may be shown: its password replaced."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def duration(value: Any) -> float:
+    """Seconds: `900`, `90s`, `15m`, `24h`, `2d`."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)", str(value)) if not isinstance(value, bool) else None
+    if match is None or match[2] not in SECONDS:
+        raise ValueError("must be a duration such as 90s, 15m or 24h")
+    seconds = float(match[1]) * SECONDS[match[2]]
+    if seconds <= 0:
+        raise ValueError("must be longer than 0 seconds")
+    return seconds
+
+
+def size(value: Any) -> int:
+    """Bytes: `16777216`, `16Mi`, `500k`."""
+    match = re.fullmatch(r"([0-9]+) ?([a-z]*?)b?", str(value).lower()) if not isinstance(value, bool) else None
+    if match is None or match[2] not in BYTES:
+        raise ValueError("must be a size such as 16Mi")
+    number = int(match[1]) * BYTES[match[2]]
+    if number < 1:
+        raise ValueError("must be 1 byte or more")
+    return number
+
+
+def flag(value: Any) -> bool:
+    """`true` or `false`, in the usual words."""
+    if isinstance(value, bool):
+        return value
+    for meant, words in WORDS.items():
+        if isinstance(value, str) and value.lower() in words:
+            return meant
+    raise ValueError("must be true or false")
+
+
+def name(value: Any) -> str:
+    """A name as agents and models have: 1 to 256 characters, none of them a control character."""
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_NAME or re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("must be 1 to 256 characters, none of them a control character")
+    return value
+
+
+def whole(*, at_least: int, at_most: int = 1_000_000_000_000) -> Form[int]:
+    """A whole number within bounds; `_` may group its digits."""
+
+    def read(value: Any) -> int:
+        text = "" if isinstance(value, bool) else str(value)
+        if not re.fullmatch(r"[0-9][0-9_]*", text) or not at_least <= int(text) <= at_most:
+            raise ValueError(f"must be a whole number of {at_least:,} or more, at most {at_most:,}")
+        return int(text)
+
+    return read
+
+
+def choice(*words: str) -> Form[str]:
+    """One of a few words."""
+
+    def read(value: Any) -> str:
+        if value not in words:
+            raise ValueError("must be " + " or ".join((", ".join(words[:-1]), words[-1])) if words[1:] else f"must be {words[0]}")
+        return str(value)
+
+    return read
+
+
+def optional(form: Form[T]) -> Form[T | None]:
+    """The form, or `off`."""
+
+    def read(value: Any) -> T | None:
+        if value in OFF:
+            return None
+        try:
+            return form(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or off") from None
+
+    return read
+
+
+def several(form: Form[T]) -> Form[tuple[T, ...]]:
+    """One or more of the form: a list, or text with commas between them."""
+
+    def read(value: Any) -> tuple[T, ...]:
+        parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+        read = tuple(dict.fromkeys(form(part.strip() if isinstance(part, str) else part) for part in parts))
+        if not read:
+            raise ValueError("must name at least one")
+        return read
+
+    return read

@@ -1,0 +1,126 @@
+"""From JSON to commands: the shapes that commands.py declares, checked by pydantic, and what is wrong in plain words.
+
+Every broken rule of a body is reported, each with the path of its field and a sentence that names both.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
+
+# The parts of a union of types that pydantic reports one by one: `Time`, the only such union in a command.
+TIME_BRANCHES = ("float", "str")
+TIME_RULE = "must be RFC 3339 with an offset, as in 2026-01-31T08:00:00Z, or seconds since the epoch"
+
+# pydantic's error types -> our rule, completing "<path> ...". `{name}` is filled from the error's context.
+RULES: Mapping[str, str] = {
+    "missing": "is required",
+    "unexpected_keyword_argument": "is not a field that is known here",
+    "int_type": "must be a whole number",
+    "int_parsing_size": "must be a whole number that is not so large",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be an array",
+    "dict_type": "must be an object",
+    "dataclass_type": "must be an object",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must not contain control characters",
+    "too_short": "must have {min_length} or more",
+    "too_long": "must have at most {max_length}",
+    "literal_error": "must be {expected}",
+    "union_tag_not_found": "is required",
+    "union_tag_invalid": "must be {expected_tags}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """One broken rule: where, and a sentence that says it."""
+
+    path: str
+    detail: str
+
+
+class Malformed(Exception):
+    """A body that is no JSON, or not of its command's shape."""
+
+    def __init__(self, *broken: Broken) -> None:
+        super().__init__("; ".join(rule.detail for rule in broken))
+        self.broken = broken
+
+
+class Shape(Generic[T]):
+    """The shape of a body. Built once; checking is strict, so text is no number and an unknown field is an error."""
+
+    __slots__ = ("adapter", "_tagged", "_validate")
+
+    def __init__(self, type_: Any, *, tagged: bool = False) -> None:
+        """`tagged`: the type is a union that the field `type` tells apart; its tag is no part of a path."""
+        self.adapter: TypeAdapter[T] = TypeAdapter(type_)
+        self._validate = self.adapter.validator.validate_json
+        self._tagged = tagged
+
+    def read(self, body: bytes) -> T:
+        """The value that the body describes. Raises `Malformed`."""
+        try:
+            value: T = self._validate(body)
+        except ValidationError as error:
+            raise Malformed(*self._explain(error)) from None
+        return value
+
+    def _explain(self, error: ValidationError) -> Iterator[Broken]:
+        seen = set()
+        for problem in error.errors(include_url=False, include_input=False):
+            path, rule = _rule(problem, skip=1 if self._tagged else 0)
+            if path not in seen:
+                seen.add(path)
+                yield Broken(path, f"{path or 'the body'} {rule}")
+
+
+def _rule(problem: ErrorDetails, *, skip: int) -> tuple[str, str]:
+    kind, location, context = problem["type"], problem["loc"], problem.get("ctx", {})
+    if kind == "json_invalid":
+        return "", f"is not valid JSON: {context['error']}"
+    if kind.startswith("union_tag"):
+        return "type", RULES[kind].format_map(_spelled(context))
+    if skip and not location:
+        return "", RULES.get(kind, problem["msg"])
+    location = location[skip:]
+    if location and location[-1] in TIME_BRANCHES:
+        return path_of(location[:-1]), TIME_RULE
+    key = location and location[-1] == "[key]"
+    rule = RULES[kind].format_map(_spelled(context)) if kind in RULES else f"is wrong: {problem['msg']}"
+    return path_of(location[:-1] if key else location), f"is no name that fits: it {rule}" if key else rule
+
+
+def _spelled(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The context of an error as it reads in a sentence: choices without quotes, whole numbers without a fraction."""
+    spelled = {}
+    for name, value in context.items():
+        if isinstance(value, float) and value.is_integer():
+            spelled[name] = f"{value:.0f}"
+        elif isinstance(value, int):
+            spelled[name] = f"{value:,}"
+        else:
+            spelled[name] = re.sub(r"'(\w+)'", r"\1", str(value))
+    if "expected_tags" in spelled:
+        spelled["expected_tags"] = f"one of {spelled['expected_tags']}"
+    return spelled
+
+
+def path_of(location: tuple[int | str, ...]) -> str:
+    """`("items", 3, "tokens")` as `items[3].tokens`."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
