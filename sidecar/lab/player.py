@@ -26,6 +26,9 @@ NOTICEABLE = 0.02  # seconds: shorter waits are not worth a turn of the loop
 class Options:
     """How to replay. `speed` is recorded seconds per second, None as fast as possible; `start` epoch seconds.
 
+    Pauses of the recorded agent, nights among them, are waited for `skip_idle` recorded seconds at most; the times that
+    are sent stay the recorded ones.
+
     Without `start` a recording ends now: its times stay in the sidecar's past, which no host's time may leave by more
     than minutes (SPEC 3.9). `total_tokens` is the size of every window; without it, the recorded size or the sidecar's
     default.
@@ -34,6 +37,7 @@ class Options:
     way: Way = "items"
     mode: Mode = "managed"
     speed: float | None = None
+    skip_idle: float | None = None
     start: float | None = None
     total_tokens: int | None = None
     prefix: str = ""
@@ -60,6 +64,25 @@ class Played:
         return self.opened.session
 
 
+@dataclass(slots=True)
+class Pace:
+    """When recorded moments are due: recorded seconds at `speed` per second, pauses cut to `skip_idle`."""
+
+    speed: float | None
+    skip_idle: float | None
+    began: float = field(default_factory=time.monotonic)
+    at: float = 0.0
+    due: float = 0.0
+
+    def wait(self, at: float) -> float:
+        """Seconds from now until the recorded moment `at` is due; windows side by side may step back a little."""
+        if self.speed is None:
+            return 0.0
+        passed, self.at = max(at - self.at, 0.0), max(at, self.at)
+        self.due += (passed if self.skip_idle is None else min(passed, self.skip_idle)) / self.speed
+        return self.began + self.due - time.monotonic()
+
+
 @dataclass(slots=True, kw_only=True)
 class Player:
     """Plays one recording. `played` fills up as its windows open, in that order; `on_step` is called for each step."""
@@ -79,23 +102,21 @@ class Player:
         start = self.options.start
         if start is None:
             start = time.time() - self.recording.duration
-        began = asyncio.get_running_loop().time()
+        pace = Pace(self.options.speed, self.options.skip_idle)
         for move in moves(self.recording, start=start):
-            await self._keep_pace(move.time - start, began)
+            wait = pace.wait(move.time - start)
+            if wait > NOTICEABLE:
+                await self._flush()  # nobody should wait for what has happened already
+                await asyncio.sleep(wait)
             await self._take(move)
         for played in self.played.values():
             if not played.closed:
                 await self._end(played, close=self.options.close)
 
-    async def _keep_pace(self, elapsed: float, began: float) -> None:
-        if self.options.speed is None:
-            return
-        wait = began + elapsed / self.options.speed - asyncio.get_running_loop().time()
-        if wait > NOTICEABLE:
-            for played in self.played.values():
-                if not played.closed:
-                    await played.sender.flush()  # nobody should wait for what has happened already
-            await asyncio.sleep(wait)
+    async def _flush(self) -> None:
+        for played in self.played.values():
+            if not played.closed:
+                await played.sender.flush()
 
     async def _take(self, move: AnyMove) -> None:
         if isinstance(move, Open):

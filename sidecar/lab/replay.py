@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,17 +54,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--total", type=_tokens, metavar="TOKENS", help="each window's size (default: as recorded, else the sidecar's)"
     )
-    add_speed(parser, default="max")
+    add_pace(parser, speed="max", idle=None)
 
 
-def add_speed(parser: argparse.ArgumentParser, *, default: str) -> None:
-    """Declare `--speed`."""
+def add_pace(parser: argparse.ArgumentParser, *, speed: str, idle: float | None) -> None:
+    """Declare `--speed` and `--skip-idle` with their defaults."""
     parser.add_argument(
         "--speed",
         type=_speed,
-        default=default,
+        default=speed,
         metavar="N|max",
         help="recorded seconds per second: 1 is real time, max as fast as possible (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--skip-idle",
+        type=_seconds,
+        default=idle,
+        metavar="SECONDS",
+        help="wait no longer than this for a recorded pause"
+        + (" (default: %(default)g)" if idle is not None else " (default: all of it)"),
     )
 
 
@@ -78,6 +87,7 @@ async def run(args: argparse.Namespace) -> int:
         way=args.way,
         mode=args.mode,
         speed=args.speed,
+        skip_idle=args.skip_idle,
         start=args.start,
         total_tokens=args.total,
         prefix=args.prefix,
@@ -162,13 +172,24 @@ def show(replayed: Replayed) -> None:
 def _speed(text: str) -> float | None:
     if text == "max":
         return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
+    if (speed := _number(text)) <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor max")
     return speed
+
+
+def _seconds(text: str) -> float:
+    if (seconds := _number(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
+
+
+def _number(text: str) -> float:
+    """Read a finite number; anything else is -1, which no option takes."""
+    try:
+        number = float(text)
+    except ValueError:
+        return -1.0
+    return number if math.isfinite(number) else -1.0
 
 
 def _tokens(text: str) -> int:
