@@ -1,0 +1,127 @@
+"""The thresholds of age in the cleanup strategies: which items are past one, and when the next item will be.
+
+One table says for each step that goes by age which items it concerns, since when their age counts, and the setting that
+bounds it. "Over an hour" is strict: an item exactly an hour old is not due. So the time at which it is due is the next
+float after the hour, and asking `now >= due` is right at every instant.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, nextafter
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Literal
+
+from sidecar.budget.items import Item, Kind
+from sidecar.budget.overlay import Overlay
+from sidecar.budget.policy import CleanupPolicy, Policy, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Age:
+    """A step's threshold: items of `kinds` (empty: all), `after` (a setting of the policy) seconds from `since` on.
+
+    `larger_than` (a setting as well): the step shrinks, and only items of more tokens than that.
+    """
+
+    kinds: tuple[Kind, ...] = ()
+    since: Literal["created_at", "last_accessed_at"]
+    after: str
+    larger_than: str | None = None
+
+
+AGES: Mapping[Step, Age] = MappingProxyType(
+    {
+        "compress_inactive": Age(
+            kinds=("context", "tool_result"),
+            since="last_accessed_at",
+            after="inactive_after",
+            larger_than="large_item_tokens",
+        ),
+        "remove_debug": Age(kinds=("debug",), since="created_at", after="debug_after"),
+        "unload_skills": Age(kinds=("skill",), since="last_accessed_at", after="unload_after"),
+        "compress_idle": Age(since="last_accessed_at", after="idle_after", larger_than="large_item_tokens"),
+        "summarize_old": Age(
+            kinds=("interaction",), since="created_at", after="summarize_after", larger_than="summary_tokens"
+        ),
+        "archive": Age(kinds=("interaction",), since="created_at", after="archive_after"),
+    }
+)
+_TIME = {name: attrgetter(name) for name in ("created_at", "last_accessed_at")}
+
+
+def past(held: Overlay, step: Step) -> Sequence[Item]:
+    """The items that the step's threshold of age concerns and that are past it."""
+    age, now = AGES[step], held.now
+    after: float = getattr(held.policy.cleanup, age.after)
+    time = _TIME[age.since]
+    concerned = _concerned(held, age)
+    # Mostly nothing is due, and one look at the oldest says so.
+    if not concerned or min(map(time, concerned)) + after >= now:
+        return ()
+    return [item for item in concerned if time(item) + after < now]
+
+
+def next_due(held: Overlay) -> float | None:
+    """The earliest time after `held.now` at which an item that is left crosses a threshold of its strategy, if any."""
+    cleanup, now = held.policy.cleanup, held.now
+    due = inf
+    for step in held.policy.components[held.component].steps:
+        if step == "remove_redundant":
+            ends = _ends_of_youth(held)
+            due = min(due, min((end for end in ends if end > now), default=inf))
+        elif step in AGES:
+            age = AGES[step]
+            after: float = getattr(cleanup, age.after)
+            concerned = _concerned(held, age)
+            if not concerned:
+                continue
+            time = _TIME[age.since]
+            threshold = min(map(time, concerned)) + after
+            if threshold < now:
+                threshold = min((at for each in concerned if (at := time(each) + after) >= now), default=inf)
+            due = min(due, nextafter(threshold, inf))
+    return due if due < inf else None
+
+
+def first_due(item: Item, policy: Policy) -> float | None:
+    """The earliest time at which a threshold of age of its component's strategy could concern the item, if ever."""
+    if item.pinned or not item.tokens:
+        return None
+    cleanup = policy.cleanup
+    due = inf
+    for step in policy.components[item.component].steps:
+        if step == "remove_redundant" and item.kind == "interaction" and item.fingerprint:
+            # An exchange that this one says again may be older, and its youth ends by so much earlier.
+            due = min(due, item.created_at + cleanup.full_text_for - cleanup.redundant_within)
+        elif step in AGES:
+            age = AGES[step]
+            if (age.kinds and item.kind not in age.kinds) or not _fits(item, age, cleanup):
+                continue
+            since: float = _TIME[age.since](item)
+            due = min(due, nextafter(since + getattr(cleanup, age.after), inf))
+    return due if due < inf else None
+
+
+def _fits(item: Item, age: Age, cleanup: CleanupPolicy) -> bool:
+    if age.larger_than is None:
+        return True
+    return item.original_tokens is None and item.tokens > getattr(cleanup, age.larger_than)
+
+
+def _concerned(held: Overlay, age: Age) -> Sequence[Item]:
+    found = held.of(*age.kinds)
+    if age.larger_than is None:
+        return found
+    size: int = getattr(held.policy.cleanup, age.larger_than)
+    shrunk = held.shrunk
+    return [item for item in found if item.tokens > size and item.original_tokens is None and item.id not in shrunk]
+
+
+def _ends_of_youth(held: Overlay) -> Iterable[float]:
+    """When the exchanges that are redundant already, but too young to be touched, are so no longer."""
+    youth = held.policy.cleanup.full_text_for
+    redundant = held.redundant()
+    if not redundant:
+        return ()
+    return [item.created_at + youth for item in held.of("interaction") if item.id in redundant]

@@ -1,0 +1,170 @@
+"""A cleanup run: the steps of a component's strategy in order, each on what the previous left (SPEC 3.5).
+
+A run decides and changes nothing: its actions become true when they are in the ledger, as one entry, together with what
+they archive. So the same run serves an observed session, where it is only advice.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from sidecar.budget.ages import first_due, next_due
+from sidecar.budget.entries import Action, Trigger
+from sidecar.budget.items import Item
+from sidecar.budget.overlay import Overlay
+from sidecar.budget.policy import Component, Policy, Step
+from sidecar.budget.steps import ACTION, STEPS, reasons
+
+__all__ = ["ACTION", "CleanupRun", "StepRun", "first_due", "reasons", "reclaimable", "run_cleanup", "zero"]
+
+
+class StepRun(NamedTuple):
+    """What one step of a run did: the items it acted on, those that went along with their group included."""
+
+    step: Step
+    items: int
+    tokens_freed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupRun:
+    """One run of a component's cleanup. Tokens are exact sums over `actions`, `duration` is in seconds.
+
+    `steps`: those that did something, in order. `due`: the earliest later time at which an item of the component
+    crosses a threshold of age (None: never). `advice`: the session is observed, nothing was done.
+    """
+
+    component: Component
+    trigger: Trigger
+    actions: tuple[Action, ...] = ()
+    steps: tuple[StepRun, ...] = ()
+    tokens_freed: int = 0
+    due: float | None = None
+    duration: float = 0.0
+    advice: bool = False
+
+    @property
+    def result(self) -> Literal["freed", "noop"]:
+        """The metric label."""
+        return "freed" if self.tokens_freed else "noop"
+
+
+def zero() -> float:
+    """A stopwatch that stands still: nothing here reads a clock of its own."""
+    return 0.0
+
+
+def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by its caller
+    component: Component,
+    trigger: Trigger,
+    *,
+    items: Mapping[Component, Mapping[str, Item]],
+    groups: Mapping[str, Collection[str]],
+    policy: Policy,
+    now: float,
+    used: int,
+    allocated: int,
+    pending: int = 0,
+    protected: Collection[str] = (),
+    steps: Sequence[Step] | None = None,
+    extent: Literal["full", "goal"] | None = None,
+    stopwatch: Callable[[], float] = zero,
+) -> CleanupRun:
+    """Decide what a cleanup of the component does now.
+
+    Args:
+        component: whose strategy runs.
+        trigger: why it runs; only recorded.
+        items: per component, by id, in order of insertion. Not changed.
+        groups: the ids that share a group, whatever their component.
+        policy: thresholds, strategy and target.
+        now: the session's time, in seconds since the epoch.
+        used: the component's used tokens, those that no item holds included.
+        allocated: the component's budget, in tokens.
+        pending: the request that waits, in tokens.
+        protected: ids that must not be touched: those of the command that causes the run.
+        steps: the part of the strategy to run; None is all of it.
+        extent: `goal` stops as soon as `pending` fits and the component is inside its target; None is the policy's.
+        stopwatch: seconds, for the run's duration.
+    """
+    started = stopwatch()
+    held = Overlay(
+        component,
+        items=items,
+        groups=groups,
+        policy=policy,
+        now=now,
+        used=used,
+        allocated=allocated,
+        pending=pending,
+        protected=protected,
+    )
+    strategy = policy.components[component].steps if steps is None else steps
+    goal = (extent or policy.cleanup.extent) == "goal"
+    actions: list[Action] = []
+    runs: list[StepRun] = []
+    for step in strategy:
+        before, freed = len(actions), 0
+        action = ACTION[step]
+        for item, size, left in _changes(step, held, goal=goal):
+            freed += size - left
+            original = item.original_tokens
+            actions.append(
+                Action(
+                    step=step,
+                    action=action,
+                    item=item.id,
+                    kind=item.kind,
+                    component=item.component,
+                    tokens_before=size,
+                    tokens_after=left,
+                    original_tokens=item.tokens if original is None else original,
+                    content=item.content,
+                )
+            )
+        if len(actions) > before:
+            runs.append(StepRun(step, len(actions) - before, freed))
+    return CleanupRun(
+        component=component,
+        trigger=trigger,
+        actions=tuple(actions),
+        steps=tuple(runs),
+        tokens_freed=sum(run.tokens_freed for run in runs),
+        due=next_due(held),
+        duration=stopwatch() - started,
+    )
+
+
+def reclaimable(
+    component: Component,
+    *,
+    items: Mapping[Component, Mapping[str, Item]],
+    groups: Mapping[str, Collection[str]],
+    policy: Policy,
+    now: float,
+    used: int,
+    allocated: int,
+) -> int:
+    """The tokens that a manual cleanup of the component would free now (arguments as in `run_cleanup`)."""
+    held = Overlay(component, items=items, groups=groups, policy=policy, now=now, used=used, allocated=allocated)
+    goal = policy.cleanup.extent == "goal"
+    return sum(
+        size - left for step in policy.components[component].steps for _, size, left in _changes(step, held, goal=goal)
+    )
+
+
+def _changes(step: Step, held: Overlay, *, goal: bool) -> Iterator[tuple[Item, int, int]]:
+    """Carry out what a step proposes, as far as the rules over all steps allow: items with sizes before and after."""
+    if goal and held.satisfied():
+        return
+    for item, to in STEPS[step](held):
+        if to is None:
+            for member in held.together(item) if item.tokens else ():
+                size = held.tokens(member)
+                held.remove(member)
+                yield member, size, 0
+        elif to < item.tokens and held.may_shrink(item):
+            held.shrink(item, to)
+            yield item, item.tokens, to
+        if goal and held.satisfied():
+            return

@@ -1,0 +1,26 @@
+"""Ratios as what they were written as: 0.4 is two fifths, not the binary number beside it.
+
+Sizes and splits are whole tokens, and a float error of the fifteenth digit is a token too many at the wrong moment:
+`ceil(0.07 * 100)` is 8. A ratio is therefore read as its shortest decimal and reckoned with exactly.
+"""
+
+from fractions import Fraction
+from functools import lru_cache
+
+
+@lru_cache(maxsize=4096)
+def exact(ratio: float) -> Fraction:
+    """The fraction whose decimal the float was written as; `ratio` must be finite."""
+    return Fraction(repr(float(ratio)))
+
+
+def part_of(tokens: int, ratio: float) -> int:
+    """`ratio` of `tokens`, rounded up (SPEC 3.5)."""
+    numerator, denominator = exact(ratio).as_integer_ratio()
+    return -(-tokens * numerator // denominator)
+
+
+def is_over(used: int, allocated: int, ratio: float) -> bool:
+    """Whether used/allocated is strictly above `ratio`. 0 of 0 is utilization 0, anything else of 0 is above all."""
+    numerator, denominator = exact(ratio).as_integer_ratio()
+    return used * denominator > allocated * numerator

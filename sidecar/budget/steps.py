@@ -1,0 +1,208 @@
+"""The steps of the cleanup strategies, one small generator each (SPEC 3.5).
+
+A step looks at what the steps before it left, and proposes: an item and the size it should shrink to, or an item and
+None, to remove it. What no step may touch, groups, and sizes that would not shrink are the runner's business, so a step
+says nothing but its own rule.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from operator import attrgetter
+from types import MappingProxyType
+from typing import TypeAlias
+
+from sidecar.budget.ages import past
+from sidecar.budget.entries import ActionName
+from sidecar.budget.items import Item
+from sidecar.budget.overlay import Overlay
+from sidecar.budget.policy import HOUR, MINUTE, CleanupPolicy, Step
+from sidecar.budget.ratio import part_of
+
+Proposal: TypeAlias = tuple[Item, int | None]
+
+
+def compress_inactive(held: Overlay) -> Iterator[Proposal]:
+    """Large contexts and tool results that nobody used for long."""
+    to = held.policy.cleanup.compress_to
+    for item in past(held, "compress_inactive"):
+        yield item, part_of(item.tokens, to)
+
+
+def remove_debug(held: Overlay) -> Iterator[Proposal]:
+    """Old debug output."""
+    for item in past(held, "remove_debug"):
+        yield item, None
+
+
+def archive_tasks(held: Overlay) -> Iterator[Proposal]:
+    """Completed tasks."""
+    for item in held.of("task"):
+        if item.completed:
+            yield item, None
+
+
+def evict_lru(held: Overlay) -> Iterator[Proposal]:
+    """The least recently used files, while the component is too full without the request that waits."""
+    cleanup = held.policy.cleanup
+    if not held.is_over(cleanup.evict_above):
+        return
+    order = [(item.last_accessed_at, number, item) for number, item in enumerate(held.of("file"))]
+    heapq.heapify(order)
+    chosen: list[Item] = []
+    while order and len(chosen) < cleanup.evict_count:
+        item = heapq.heappop(order)[2]
+        if held.together(item):
+            chosen.append(item)
+    for item in chosen:
+        yield item, None
+
+
+def unload_skills(held: Overlay) -> Iterator[Proposal]:
+    """Skills that nobody used for long."""
+    for item in past(held, "unload_skills"):
+        yield item, None
+
+
+def cache_docs(held: Overlay) -> Iterator[Proposal]:
+    """Documents held in full: a summary is enough."""
+    to = held.policy.cleanup.doc_summary_to
+    for item in held.of("doc"):
+        if item.full:
+            yield item, part_of(item.tokens, to)
+
+
+def remove_duplicates(held: Overlay) -> Iterator[Proposal]:
+    """All copies but the newest."""
+    newest: dict[str, Item] = {}
+    staying: dict[str, Item] = {}
+    copies: list[Item] = []
+    # Sorting is stable: of two created at the same time, the one inserted later is the newer.
+    for item in sorted((each for each in held.all() if each.fingerprint), key=attrgetter("created_at")):
+        mark = item.fingerprint or ""
+        if mark in newest:
+            copies.append(newest[mark])
+            staying[mark] = item
+        newest[mark] = item
+    # The group of a copy may hold what another copy is a copy of. That stays, so the whole group does.
+    groups = {item.group for item in staying.values() if item.group}
+    for item in copies:
+        if item.group not in groups:
+            yield item, None
+
+
+def compress_docs(held: Overlay) -> Iterator[Proposal]:
+    """The documentation part of skills, where it is large."""
+    cleanup = held.policy.cleanup
+    for item in held.of("skill"):
+        if item.doc_tokens > cleanup.large_doc_tokens:
+            part = min(item.doc_tokens, item.tokens)
+            yield item, item.tokens - part + part_of(part, cleanup.compress_docs_to)
+
+
+def archive_completed(held: Overlay) -> Iterator[Proposal]:
+    """Completed agents, plans and executions."""
+    for item in held.of("agent", "plan", "execution"):
+        if item.completed:
+            yield item, None
+
+
+def compress_idle(held: Overlay) -> Iterator[Proposal]:
+    """Large items of agents that nobody used for long."""
+    to = held.policy.cleanup.compress_to
+    for item in past(held, "compress_idle"):
+        yield item, part_of(item.tokens, to)
+
+
+def summarize_old(held: Overlay) -> Iterator[Proposal]:
+    """Old exchanges: a short summary is enough."""
+    to = held.policy.cleanup.summary_tokens
+    for item in past(held, "summarize_old"):
+        yield item, to
+
+
+def remove_redundant(held: Overlay) -> Iterator[Proposal]:
+    """Exchanges that a newer one, soon after, says again."""
+    redundant = held.redundant()
+    if not redundant:
+        return
+    # The last one of a chain is what all the others are redundant to: it stays, and so does what shares its group.
+    groups = {newer.group for newer in redundant.values() if newer.group and newer.id not in redundant}
+    for item in held.of("interaction"):
+        if item.id in redundant and item.group not in groups:
+            yield item, None
+
+
+def archive(held: Overlay) -> Iterator[Proposal]:
+    """Very old exchanges."""
+    for item in past(held, "archive"):
+        yield item, None
+
+
+STEPS: Mapping[Step, Callable[[Overlay], Iterator[Proposal]]] = MappingProxyType(
+    {
+        "compress_inactive": compress_inactive,
+        "remove_debug": remove_debug,
+        "archive_tasks": archive_tasks,
+        "evict_lru": evict_lru,
+        "unload_skills": unload_skills,
+        "cache_docs": cache_docs,
+        "remove_duplicates": remove_duplicates,
+        "compress_docs": compress_docs,
+        "archive_completed": archive_completed,
+        "compress_idle": compress_idle,
+        "summarize_old": summarize_old,
+        "remove_redundant": remove_redundant,
+        "archive": archive,
+    }
+)
+
+# What a host is told to do (SPEC 3.5, "Steps make directives").
+ACTION: Mapping[Step, ActionName] = MappingProxyType(
+    {
+        "compress_inactive": "compress",
+        "remove_debug": "remove",
+        "archive_tasks": "archive",
+        "evict_lru": "evict",
+        "unload_skills": "unload",
+        "cache_docs": "summarize",
+        "remove_duplicates": "remove",
+        "compress_docs": "excerpt",
+        "archive_completed": "archive",
+        "compress_idle": "compress",
+        "summarize_old": "summarize",
+        "remove_redundant": "remove",
+        "archive": "archive",
+    }
+)
+
+
+@lru_cache(maxsize=64)
+def reasons(policy: CleanupPolicy) -> Mapping[Step, str]:
+    """Why each step acted, in words: the rule with the policy's own numbers."""
+    large = f"over {policy.large_item_tokens:,} tokens and not accessed for over"
+    return MappingProxyType(
+        {
+            "compress_inactive": f"{large} {_span(policy.inactive_after)}",
+            "remove_debug": f"debug output created over {_span(policy.debug_after)} ago",
+            "archive_tasks": "task completed",
+            "evict_lru": f"least recently used file while utilization was above {policy.evict_above:.2f}",
+            "unload_skills": f"skill not accessed for over {_span(policy.unload_after)}",
+            "cache_docs": "document held in full, a summary is enough",
+            "remove_duplicates": "a newer item has the same fingerprint",
+            "compress_docs": f"documentation of the skill over {policy.large_doc_tokens:,} tokens",
+            "archive_completed": "completed",
+            "compress_idle": f"{large} {_span(policy.idle_after)}",
+            "summarize_old": f"exchange created over {_span(policy.summarize_after)} ago",
+            "remove_redundant": f"a newer exchange within {_span(policy.redundant_within)} says the same",
+            "archive": f"exchange created over {_span(policy.archive_after)} ago",
+        }
+    )
+
+
+def _span(seconds: float) -> str:
+    for unit, name in ((HOUR, "hour"), (MINUTE, "minute")):
+        if seconds >= unit and seconds % unit == 0:
+            count = int(seconds // unit)
+            return f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return f"{seconds:g} seconds"
