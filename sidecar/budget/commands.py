@@ -4,7 +4,7 @@ Each command is a frozen dataclass: its fields are the wire format (SPEC section
 edge validates, so there are no mirror wire models. Rules that need the session live in `decide`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -16,7 +16,17 @@ from sidecar.budget.policy import Component, Mode
 # Sizes stay far inside 64-bit integers and exact doubles, whatever is summed.
 Tokens: TypeAlias = Annotated[int, Ge(0), Le(1_000_000_000_000)]
 SomeTokens: TypeAlias = Annotated[int, Ge(1), Le(1_000_000_000_000)]
-Name: TypeAlias = Annotated[str, MinLen(1), MaxLen(256)]
+
+
+class NoControls:
+    """No control characters: names are shown in terminals, written to logs, and stored where NUL cannot be."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Say it as pydantic's pattern, which the OpenAPI document shows too."""
+        return {**handler(source), "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+
+
+Name: TypeAlias = Annotated[str, NoControls(), MinLen(1), MaxLen(256)]
 Text: TypeAlias = Annotated[str, MaxLen(4096)]
 # RFC 3339 with an offset, or seconds since the epoch; read by `session.parse_time`.
 Time: TypeAlias = float | str
@@ -306,6 +316,13 @@ class CloseSession(Command):
     """The window is gone."""
 
     type = "close_session"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireSession(Command):
+    """The server's own: nothing was heard of the session for too long (SPEC 3.9)."""
+
+    type = "expire_session"
 
 
 # The commands that may come as events, in SPEC section 4's order.

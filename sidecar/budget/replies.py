@@ -221,9 +221,9 @@ class AdjustmentReply(TypedDict):
 
 
 class ErasureReply(TypedDict):
-    """The answer to an erasure of the archive."""
+    """The answer to an erasure of the archive: the item erased, null for all of them."""
 
-    erased: int
+    item: str | None
     directives: list[DirectiveReply]
 
 

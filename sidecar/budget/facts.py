@@ -1,0 +1,240 @@
+"""Facts: what the host says its window holds. They stand, over budget too (SPEC 3.2)."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from sidecar.budget.clock import parse_time
+from sidecar.budget.commands import CompleteItem, ItemSpec, PutItem, RemoveItem, ReportUsage, TouchItem
+from sidecar.budget.entries import (
+    Compacted,
+    DirectivesConfirmed,
+    DirectivesUndone,
+    ItemCompleted,
+    ItemPut,
+    ItemRemoved,
+    ItemTouched,
+    UsageReported,
+)
+from sidecar.budget.errors import Invalid, NotFound
+from sidecar.budget.items import COMPONENT_OF, Item
+from sidecar.budget.policy import COMPONENTS, Component, Step
+from sidecar.budget.replies import Acknowledged
+from sidecar.budget.report import directive_replies
+from sidecar.budget.session import Directive, Session
+from sidecar.budget.turn import Turn
+
+
+def answer(turn: Turn) -> Acknowledged:
+    """What a fact is answered: the directives that wait."""
+    return {"directives": directive_replies(turn.session)}
+
+
+def put_item(turn: Turn, command: PutItem) -> Acknowledged:
+    """The window holds this item now."""
+    turn.protected.add(command.item.id)
+    put(turn, command.item)
+    turn.settle()
+    turn.check_targets()
+    return answer(turn)
+
+
+def put(turn: Turn, spec: ItemSpec, *, granted: bool = False, restored: bool = False) -> None:
+    """Make an item held, new or changed; a directive that still waits for it is overtaken."""
+    item = Item(
+        id=spec.id,
+        kind=spec.kind,
+        component=spec.component or COMPONENT_OF[spec.kind],
+        tokens=spec.tokens,
+        created_at=turn.at if spec.created_at is None else parse_time(spec.created_at, path="item.created_at"),
+        last_accessed_at=turn.at
+        if spec.last_accessed_at is None
+        else parse_time(spec.last_accessed_at, path="item.last_accessed_at"),
+        completed=spec.completed,
+        pinned=spec.pinned,
+        full=spec.full,
+        doc_tokens=doc_tokens(spec.doc_tokens, spec.tokens, path="item.doc_tokens"),
+        group=spec.group,
+        path=spec.path,
+        fingerprint=spec.fingerprint,
+    )
+    hold(turn, item, claims=spec.claims, content=spec.content, granted=granted, restored=restored)
+
+
+def doc_tokens(part: int, whole: int, *, path: str) -> int:
+    """The documentation's part of an item; `Invalid` if it is larger than the item."""
+    if part > whole:
+        raise Invalid(f"{path} must not be more than the item's {whole} tokens", path=path)
+    return part
+
+
+def hold(
+    turn: Turn,
+    item: Item,
+    *,
+    claims: str | None = None,
+    content: str | None = None,
+    granted: bool = False,
+    restored: bool = False,
+) -> None:
+    """Emit that the window holds this item."""
+    session = turn.session
+    supersede(turn, session.directed.get(item.id, ()))
+    before = session.find(item.id)
+    grant = session.grants.get(claims) if claims is not None else None
+    claimed = 0
+    if grant is not None:
+        claimed = min(grant.tokens, max(0, session.components[grant.component].unheld))
+    if content is not None and turn.store_content:
+        item.content = session.version + 1
+        turn.contents[item.content] = content
+    turn.emit(
+        ItemPut(
+            time=turn.at,
+            host=turn.host,
+            item=item,
+            new=before is None,
+            claims=claims if grant is not None else None,
+            claimed=claimed,
+            readmitted=item.tokens if before is None and item.id in session.gone else 0,
+            granted=granted,
+            restored=restored,
+        )
+    )
+
+
+def supersede(turn: Turn, numbers: Sequence[int]) -> None:
+    """The host did something else with the item: directives for it are void."""
+    if numbers:
+        turn.emit(DirectivesUndone(time=turn.at, host=turn.host, numbers=tuple(numbers), why="superseded"))
+
+
+def confirm(turn: Turn, directives: Sequence[Directive]) -> int:
+    """The host applied these; returns the tokens they freed."""
+    if not directives:
+        return 0
+    tokens: dict[Component, dict[Step, int]] = {}
+    for each in directives:
+        steps = tokens.setdefault(each.component, {})
+        steps[each.step] = steps.get(each.step, 0) + each.tokens_before - each.tokens_after
+    turn.emit(
+        DirectivesConfirmed(
+            time=turn.at,
+            host=turn.host,
+            numbers=tuple(each.number for each in directives),
+            tokens=tokens,
+        )
+    )
+    return sum(sum(steps.values()) for steps in tokens.values())
+
+
+def held_item(session: Session, id: str) -> Item:
+    """The item, or `NotFound`."""
+    item = session.find(id)
+    if item is None:
+        raise NotFound(f"item {id!r} is not held by this session", path="item")
+    return item
+
+
+def touch_item(turn: Turn, command: TouchItem) -> Acknowledged:
+    """The item was used now."""
+    item = held_item(turn.session, command.item)
+    if item.last_accessed_at < turn.at:
+        turn.emit(ItemTouched(time=turn.at, host=turn.host, item=item.id, at=turn.at))
+    turn.protected.add(item.id)
+    turn.check_targets()
+    return answer(turn)
+
+
+def complete_item(turn: Turn, command: CompleteItem) -> Acknowledged:
+    """The item is finished."""
+    item = held_item(turn.session, command.item)
+    if not item.completed:
+        turn.emit(ItemCompleted(time=turn.at, host=turn.host, item=item.id))
+    turn.protected.add(item.id)
+    turn.check_targets()
+    return answer(turn)
+
+
+def remove_item(turn: Turn, command: RemoveItem) -> Acknowledged:
+    """The host took the item out; where a directive asked for just that, it is confirmed."""
+    session = turn.session
+    if session.find(command.item) is None:
+        asked = [session.directives[number] for number in session.directed.get(command.item, ())]
+        if not asked:
+            held_item(session, command.item)
+        confirm(turn, asked)
+    else:
+        remove(turn, command.item, reason="removed by the host")
+    turn.check_targets()
+    return answer(turn)
+
+
+def remove(turn: Turn, id: str, *, reason: str) -> None:
+    """Emit that an item left the window by the host's doing."""
+    item = held_item(turn.session, id)
+    turn.emit(
+        ItemRemoved(
+            time=turn.at,
+            host=turn.host,
+            item=item.id,
+            kind=item.kind,
+            component=item.component,
+            tokens=item.tokens,
+            original_tokens=item.tokens if item.original_tokens is None else item.original_tokens,
+            reason=reason,
+            content=item.content,
+        )
+    )
+
+
+def report_usage(turn: Turn, command: ReportUsage) -> Acknowledged:
+    """Set the levels: what exceeds a component's items is held by none, what exceeds the components unattributed."""
+    if command.components is None and command.total is None:
+        raise Invalid("components or total is required: a usage report states at least one level", path="components")
+    session = turn.session
+    before = session.used
+    unheld = {
+        name: tokens - session.components[name].item_tokens for name, tokens in (command.components or {}).items()
+    }
+    unattributed = session.unattributed
+    if command.total is not None:
+        attributed = _attributed(session, unheld)
+        unattributed = max(0, command.total - attributed)
+        if session.mode == "observed" and attributed > command.total:
+            unheld = _scaled(session, unheld, command.total)
+    turn.emit(
+        UsageReported(
+            time=turn.at,
+            host=turn.host,
+            source=command.source,
+            components=command.components,
+            total=command.total,
+            unheld=unheld,
+            unattributed_tokens=unattributed,
+        )
+    )
+    after = session.used
+    if session.mode == "observed" and before - after > 0 and before - after >= session.policy.compaction_drop * before:
+        turn.emit(Compacted(time=turn.at, host=turn.host, tokens_before=before, tokens_after=after, source="inferred"))
+    turn.settle()
+    turn.check_targets()
+    return answer(turn)
+
+
+def _attributed(session: Session, unheld: dict[Component, int]) -> int:
+    return sum(max(0, held.item_tokens + unheld.get(name, held.unheld)) for name, held in session.components.items())
+
+
+def _scaled(session: Session, unheld: dict[Component, int], total: int) -> dict[Component, int]:
+    """The components, in proportion, brought down to a billed total: nobody said which of them shrank."""
+    levels = {
+        name: max(0, session.components[name].item_tokens + unheld.get(name, session.components[name].unheld))
+        for name in COMPONENTS
+    }
+    whole = sum(levels.values())
+    exact = {name: Fraction(level * total, whole) for name, level in levels.items()}
+    scaled = {name: int(part) for name, part in exact.items()}
+    rest = total - sum(scaled.values())
+    for name in sorted(COMPONENTS, key=lambda each: scaled[each] - exact[each])[:rest]:
+        scaled[name] += 1
+    return {name: tokens - session.components[name].item_tokens for name, tokens in scaled.items()}

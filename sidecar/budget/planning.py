@@ -1,0 +1,156 @@
+"""Looking ahead and adapting: predicted needs, cleanup ahead of them, share adjustments (SPEC 3.4, 3.5, 3.8)."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from sidecar.budget.allocation import adjust_shares
+from sidecar.budget.commands import AdjustShares, CleanUp, CompleteTask, ComponentHistory, PlanTasks
+from sidecar.budget.entries import SharesAdjusted, TaskCompleted, TasksPlanned
+from sidecar.budget.errors import Invalid, NotFound
+from sidecar.budget.policy import COMPONENTS, Component
+from sidecar.budget.prediction import predict_needs, suggest_shares
+from sidecar.budget.replies import Acknowledged, AdjustmentReply, CleanupReply, PredictionReply
+from sidecar.budget.report import directive_replies
+from sidecar.budget.session import Session
+from sidecar.budget.turn import Turn, cleanup_reply
+
+
+def clean_up(turn: Turn, command: CleanUp) -> CleanupReply:
+    """Run a component's whole strategy now; in an observed session only say what it would do."""
+    run = turn.clean(command.component, "manual")
+    turn.check_targets()
+    return {**cleanup_reply(run), "directives": directive_replies(turn.session)}
+
+
+def plan_tasks(turn: Turn, command: PlanTasks) -> PredictionReply:
+    """Predict what tasks need; where it falls short, clean up and adjust the shares ahead of them if asked."""
+    session = turn.session
+    seen: set[str] = set()
+    for index, task in enumerate(command.tasks):
+        if task.id in seen:
+            raise Invalid(f"tasks[{index}].id {task.id!r} is planned twice", path=f"tasks[{index}].id")
+        seen.add(task.id)
+    prediction = predict_needs(command.tasks, session.policy)
+    available = {name: session.components[name].available for name in COMPONENTS}
+    shortfall = {name: max(0, prediction.predicted[name] - available[name]) for name in COMPONENTS}
+    suggestion = suggest_shares(
+        total=session.total,
+        allocated={name: held.allocated for name, held in session.components.items()},
+        used={name: held.used for name, held in session.components.items()},
+        needs=prediction.predicted,
+        policy=session.policy,
+        shares=session.shares,
+    )
+    turn.emit(TasksPlanned(time=turn.at, host=turn.host, tasks=tuple(prediction.tasks)))
+    cleanups = []
+    if command.preempt:
+        cleanups = [
+            cleanup_reply(turn.clean(name, "prediction", pending=prediction.predicted[name]))
+            for name in COMPONENTS
+            if shortfall[name]
+        ]
+    if command.adjust and suggestion is not None:
+        turn.emit(
+            SharesAdjusted(
+                time=turn.at,
+                host=turn.host,
+                trigger="prediction",
+                before=dict(session.shares),
+                after=suggestion,
+                reasons={
+                    name: ["predicted needs of planned tasks"]
+                    for name in COMPONENTS
+                    if suggestion[name] != session.shares[name]
+                },
+            )
+        )
+    turn.check_targets()
+    return {
+        "tasks": prediction.tasks,
+        "prior": prediction.prior,
+        "predicted": prediction.predicted,
+        "available": available,
+        "shortfall": shortfall,
+        "suggested_shares": suggestion,
+        "cleanups": cleanups,
+        "directives": directive_replies(session),
+    }
+
+
+def complete_task(turn: Turn, command: CompleteTask) -> Acknowledged:
+    """Hold a finished task's prediction against what it needed: as told, or as the session itself measured."""
+    session = turn.session
+    planned = session.tasks.get(command.task)
+    if planned is None:
+        raise NotFound(f"task {command.task!r} is not planned in this session", path="task")
+    if command.actual is None:
+        actual = {name: held.admitted - planned.admitted[name] for name, held in session.components.items()}
+    else:
+        actual = {name: command.actual.get(name, 0) for name in COMPONENTS}
+    turn.emit(
+        TaskCompleted(
+            time=turn.at,
+            host=turn.host,
+            task=command.task,
+            complexity=planned.complexity,
+            prior=planned.prior,
+            predicted=planned.predicted,
+            actual=actual,
+            measured=command.actual is None,
+            allocated={name: held.allocated for name, held in session.components.items()},
+        )
+    )
+    turn.check_targets()
+    return {"directives": directive_replies(session)}
+
+
+def adjust(turn: Turn, command: AdjustShares) -> AdjustmentReply:
+    """Adapt the shares to the session's history since the last adjustment, or to a given one."""
+    session = turn.session
+    before = dict(session.shares)
+    history = _history(turn) if command.history is None else command.history
+    after, reasons = _adjusted(session, history)
+    if not command.dry_run:
+        _emit(turn, "request", before, after, reasons)
+    turn.check_targets()
+    return {"before": before, "after": after, "reasons": reasons, "directives": directive_replies(session)}
+
+
+def adjust_if_due(turn: Turn, interval: float | None) -> None:
+    """The adjustment that runs every `interval` seconds of session time (None: never)."""
+    session = turn.session
+    if interval is None or turn.at - session.adjusted_at < interval:
+        return
+    before = dict(session.shares)
+    after, reasons = _adjusted(session, _history(turn))
+    _emit(turn, "interval", before, after, reasons)
+    turn.check_targets()
+
+
+def _adjusted(
+    session: Session, history: Mapping[Component, ComponentHistory]
+) -> tuple[dict[Component, float], dict[Component, list[str]]]:
+    critical = [name for name, held in session.components.items() if held.status == "critical"]
+    adjustment = adjust_shares(session.shares, history, session.policy, critical=critical)
+    return dict(adjustment.after), dict(adjustment.reasons)
+
+
+def _emit(
+    turn: Turn,
+    trigger: Literal["request", "interval"],
+    before: Mapping[Component, float],
+    after: Mapping[Component, float],
+    reasons: Mapping[Component, list[str]],
+) -> None:
+    turn.emit(
+        SharesAdjusted(time=turn.at, host=turn.host, trigger=trigger, before=before, after=after, reasons=dict(reasons))
+    )
+
+
+def _history(turn: Turn) -> dict[Component, ComponentHistory]:
+    """The session's own history since the last adjustment; a component without use is left out, and so left alone."""
+    return {
+        name: ComponentHistory(exhaustion_count=held.recent_exhaustions, avg_utilization=held.average(turn.at))
+        for name, held in turn.session.components.items()
+        if held.in_use or held.recent_exhaustions
+    }

@@ -1,0 +1,200 @@
+"""Requests and what becomes of their grants (SPEC 3.2): the only commands that can be refused."""
+
+from typing import cast
+
+from sidecar.budget.commands import ItemSpec, ReleaseTokens, RequestAllocation
+from sidecar.budget.entries import Allocated, LeaseLapsed, Outcome, Released
+from sidecar.budget.errors import Conflict, Invalid, NotFound
+from sidecar.budget.facts import put, remove
+from sidecar.budget.items import COMPONENT_OF
+from sidecar.budget.policy import Component
+from sidecar.budget.replies import AllocationReply, Cleanup, ReleaseReply
+from sidecar.budget.report import directive_replies
+from sidecar.budget.session import Session
+from sidecar.budget.turn import Turn, cleanup_reply, named
+
+
+def request(turn: Turn, command: RequestAllocation, *, restored: bool = False) -> AllocationReply:
+    """Decide a request: grant it, or clean up and try again, or grant what is left, or nothing."""
+    component, tokens = _asked(command)
+    session = turn.session
+    digest = _digest(command, component, tokens) if command.request_id is not None else None
+    if command.request_id is not None:
+        first = session.requests.get(command.request_id)
+        if first is not None:
+            if first.digest != digest:
+                raise Conflict(
+                    f"request_id {command.request_id!r} was used before for another request", path="request_id"
+                )
+            return _reply(session, first)
+
+    need = tokens - _brought(session, command.item, component)
+    held = session.components[component]
+    cleanup: Cleanup | None = None
+    outcome: Outcome = "full"
+    if command.item is not None:
+        turn.protected.add(command.item.id)
+    if need > held.available:
+        turn.exhaust(component, tokens=tokens, available=held.available, by_request=True)
+        if session.mode == "managed":
+            cleanup = cleanup_reply(turn.clean(component, "allocation", pending=need))
+        outcome = "after_cleanup"
+    granted = tokens
+    if need > held.available:
+        whole = command.item is not None or command.all_or_nothing
+        granted = 0 if whole else held.available
+        if granted < (command.min_tokens or 0):
+            granted = 0
+        outcome = "partial" if granted else "denied"
+
+    holds = command.item is not None and granted > 0
+    entry = Allocated(
+        time=turn.at,
+        host=turn.host,
+        component=component,
+        requested=tokens,
+        granted=granted,
+        outcome=outcome,
+        available_tokens=max(0, held.available - (need if granted == tokens else granted)),
+        item=command.item.id if command.item is not None else None,
+        request_id=command.request_id,
+        digest=digest,
+        lease_until=turn.at + command.lease_seconds
+        if command.lease_seconds is not None and granted and not holds
+        else None,
+        cleanup=cleanup,
+    )
+    turn.emit(entry)
+    if holds and command.item is not None:
+        put(turn, command.item, granted=True, restored=restored)
+    turn.check_targets()
+    return _reply(session, entry)
+
+
+def _asked(command: RequestAllocation) -> tuple[Component, int]:
+    item = command.item
+    if item is None:
+        if command.tokens is None:
+            raise Invalid(
+                "tokens is required: a whole number of 1 or more (or an item, which brings its own)", path="tokens"
+            )
+        component, tokens = named(command.component), command.tokens
+    else:
+        component = item.component or COMPONENT_OF[item.kind]
+        tokens = item.tokens
+        if tokens < 1:
+            raise Invalid("item.tokens must be 1 or more in a request", path="item.tokens")
+        if command.component not in (None, component):
+            raise Invalid(f"component must be the item's, {component}, or be left out", path="component")
+        if command.tokens not in (None, tokens):
+            raise Invalid(f"tokens must be the item's, {tokens}, or be left out", path="tokens")
+    if command.min_tokens is not None and command.min_tokens > tokens:
+        raise Invalid(f"min_tokens must not be more than the {tokens} tokens asked for", path="min_tokens")
+    if command.lease_seconds is not None and command.request_id is None:
+        raise Invalid("lease_seconds needs a request_id, by which an item can claim the grant", path="lease_seconds")
+    return component, tokens
+
+
+def _digest(command: RequestAllocation, component: Component, tokens: int) -> str:
+    """What makes two requests the same: everything asked, but not when or in which event."""
+    asked = f"{component}|{tokens}|{command.min_tokens}|{command.all_or_nothing}|{command.lease_seconds}"
+    return asked if command.item is None else f"{asked}|{_described(command.item)}"
+
+
+def _described(item: ItemSpec) -> str:
+    return "|".join(
+        repr(each)
+        for each in (
+            item.id,
+            item.kind,
+            item.created_at,
+            item.last_accessed_at,
+            item.completed,
+            item.pinned,
+            item.group,
+            item.path,
+            item.fingerprint,
+            item.full,
+            item.doc_tokens,
+            item.claims,
+        )
+    )
+
+
+def _brought(session: Session, item: ItemSpec | None, component: Component) -> int:
+    """Tokens of the component that an item does not need anew: its own former size, and the grant it claims."""
+    if item is None:
+        return 0
+    brought = 0
+    before = session.components[component].items.get(item.id)
+    if before is not None:
+        brought += before.tokens
+    if item.claims is not None:
+        grant = session.grants.get(item.claims)
+        if grant is not None and grant.component == component:
+            brought += grant.tokens
+    return brought
+
+
+def _reply(session: Session, entry: Allocated) -> AllocationReply:
+    return {
+        "component": entry.component,
+        "requested": entry.requested,
+        "granted": entry.granted,
+        "outcome": entry.outcome,
+        "available_tokens": entry.available_tokens,
+        "cleanup": cast("Cleanup | None", entry.cleanup),
+        "directives": directive_replies(session),
+    }
+
+
+def lapse(turn: Turn) -> None:
+    """Free the grants whose lease ran out before now (SPEC 3.2)."""
+    session = turn.session
+    if session.next_lapse is None or turn.at < session.next_lapse:
+        return
+    due = [
+        (grant.lease_until, request_id, grant)
+        for request_id, grant in session.grants.items()
+        if grant.lease_until is not None and grant.lease_until <= turn.at
+    ]
+    for _, request_id, grant in sorted(due, key=lambda each: each[:2]):
+        free = min(grant.tokens, max(0, session.components[grant.component].unheld))
+        turn.emit(
+            LeaseLapsed(time=turn.at, host=turn.host, request_id=request_id, component=grant.component, tokens=free)
+        )
+
+
+def release(turn: Turn, command: ReleaseTokens) -> ReleaseReply:
+    """Give back tokens that no item holds, or an item."""
+    session = turn.session
+    if command.item is not None:
+        if command.tokens is not None:
+            raise Invalid("tokens cannot be combined with item: the item is released whole", path="tokens")
+        item = session.find(command.item)
+        if item is None:
+            raise NotFound(f"item {command.item!r} is not held by this session", path="item")
+        if command.component not in (None, item.component):
+            raise Invalid(f"component must be the item's, {item.component}, or be left out", path="component")
+        component, tokens = item.component, item.tokens
+        remove(turn, command.item, reason="released by the host")
+    else:
+        component = named(command.component)
+        if command.tokens is None:
+            raise Invalid("tokens is required: a whole number of 1 or more (or an item)", path="tokens")
+        tokens = command.tokens
+        free = max(0, session.components[component].unheld)
+        if tokens > free:
+            raise Conflict(
+                f"tokens must be at most {free}: that is what {component} holds outside its items", path="tokens"
+            )
+        turn.emit(Released(time=turn.at, host=turn.host, component=component, tokens=tokens))
+    reply: ReleaseReply = {
+        "component": component,
+        "released_tokens": tokens,
+        "available_tokens": session.components[component].available,
+        "directives": directive_replies(session),
+    }
+    if command.item is not None:
+        reply["item"] = command.item
+    return reply

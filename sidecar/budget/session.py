@@ -1,0 +1,329 @@
+"""A session: one context window, as its entries have made it.
+
+Mutable and owned by the ledger; everybody else only reads it. It is changed by `evolve` alone. Sums are kept, never
+recomputed over the items, so reading a level costs the same with ten items and with ten thousand.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sidecar.budget.allocation import split
+from sidecar.budget.cleanup import reclaimable
+from sidecar.budget.commands import Source
+from sidecar.budget.entries import ActionName, Allocated, Opened
+from sidecar.budget.items import Item
+from sidecar.budget.policy import COMPONENTS, Component, ComponentPolicy, Mode, Policy, Status, Step
+from sidecar.budget.prediction import straight_line
+from sidecar.budget.replies import Forecast
+
+# How many ids a session remembers, so that its memory is bounded. A repetition from before that is a new command.
+REMEMBERED_EVENTS = 8_192
+REMEMBERED_REQUESTS = 1_024
+REMEMBERED_ARCHIVED = 4_096
+REMEMBERED_TASKS = 1_024
+SAMPLES = 32
+
+
+@dataclass(slots=True, kw_only=True)
+class Directive:
+    """One action that the agent has not confirmed yet. `former`: the item as it was, should it not be applied."""
+
+    number: int
+    action: ActionName
+    step: Step
+    item: str
+    component: Component
+    tokens_before: int
+    tokens_after: int
+    sent_at: float
+    answer: int
+    former: Item
+
+
+@dataclass(slots=True, kw_only=True)
+class Grant:
+    """Tokens granted to a request that no item has claimed; `lease_until` is when they lapse (None: never)."""
+
+    component: Component
+    tokens: int
+    lease_until: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class PlannedTask:
+    """A task whose needs were predicted; `admitted` is what each component had taken in by then."""
+
+    complexity: str
+    prior: dict[Component, int]
+    predicted: dict[Component, int]
+    admitted: dict[Component, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """What one component of the window holds. Sizes in tokens.
+
+    `unheld` are tokens that belong to no item: grants, and what the host's own totals say beyond its items (negative
+    where they say less). `target_mark` and `budget_mark` remember the usage at which cleanup last ran above that bound
+    (None: not above it), `due` when an age could next matter. `area` integrates utilization over time since `since`.
+    """
+
+    policy: ComponentPolicy
+    rules: Policy
+    items: dict[str, Item] = field(default_factory=dict)
+    item_tokens: int = 0
+    unheld: int = 0
+    allocated: int = 0
+    borrowed: int = 0
+    pending: int = 0
+    admitted: int = 0
+    exhaustions: int = 0
+    recent_exhaustions: int = 0
+    target_mark: int | None = None
+    budget_mark: int | None = None
+    due: float | None = None
+    area: float = 0.0
+    since: float = 0.0
+    changed_at: float = 0.0
+    in_use: bool = False
+
+    @property
+    def used(self) -> int:
+        """Tokens in the window, at least 0."""
+        used = self.item_tokens + self.unheld
+        return max(0, used)
+
+    @property
+    def available(self) -> int:
+        """What is left of the budget, at least 0."""
+        left = self.allocated - self.used
+        return max(0, left)
+
+    @property
+    def utilization(self) -> float:
+        """Used over allocated; above 1 when facts went over the budget, 0 of 0 is 0."""
+        return ratio(self.used, self.allocated)
+
+    @property
+    def status(self) -> Status:
+        """The word for the utilization."""
+        return self.rules.status(self.utilization)
+
+    @property
+    def above_target(self) -> bool:
+        """Whether utilization is above the target's upper end."""
+        return self.utilization > self.policy.target.high
+
+    def average(self, now: float) -> float:
+        """Time-weighted average utilization since the last share adjustment."""
+        span = now - self.since
+        if span <= 0:
+            return self.utilization
+        return (self.area + self.utilization * (now - self.changed_at)) / span
+
+
+def ratio(used: int, total: int) -> float:
+    """Utilization: 0 of 0 is 0, something of nothing counts whole tokens over a budget of one."""
+    if total > 0:
+        return used / total
+    return float(used)
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One context window of one agent (SPEC 2). `clock` is session time, seconds since the epoch."""
+
+    id: str
+    opened: Opened
+    policy: Policy
+    agent: str
+    parent: str | None
+    mode: Mode
+    model: str | None
+    epoch: int
+    version: int = 0
+    clock: float = 0.0
+    host_clock: bool = False
+    closed: bool = False
+    total_tokens: int = 0
+    reserve_tokens: int = 0
+    shares: dict[Component, float] = field(default_factory=dict)
+    components: dict[Component, Held] = field(default_factory=dict)
+    groups: dict[str, dict[str, None]] = field(default_factory=dict)
+    unattributed: int = 0
+    source: Source = "exact"
+    provider_ratio: float | None = None
+    directives: dict[int, Directive] = field(default_factory=dict)
+    directed: dict[str, list[int]] = field(default_factory=dict)  # pending directives' numbers by item
+    issued: int = 0  # the highest directive number given out
+    answers: int = 0  # answers that carried directives
+    events: dict[str, None] = field(default_factory=dict)
+    requests: dict[str, Allocated] = field(default_factory=dict)
+    grants: dict[str, Grant] = field(default_factory=dict)
+    next_lapse: float | None = None
+    gone: dict[str, int] = field(default_factory=dict)  # archived and out of the window: first size by item
+    tasks: dict[str, PlannedTask] = field(default_factory=dict)
+    calls: int = 0
+    peak: int = 0
+    cleanups: int = 0
+    samples: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    adjusted_at: float = 0.0
+    measured: tuple[int, dict[Component, int | None]] | None = None  # reclaimable tokens, as of a version
+
+    @property
+    def total(self) -> int:
+        """The window after the reserve: what the components share."""
+        return self.total_tokens - self.reserve_tokens
+
+    @property
+    def used(self) -> int:
+        """Tokens in the whole window: the components and what belongs to none of them."""
+        used = self.unattributed
+        for held in self.components.values():
+            used += held.used
+        return used
+
+    @property
+    def attributed(self) -> int:
+        """Tokens in the components."""
+        return self.used - self.unattributed
+
+    @property
+    def available(self) -> int:
+        """What is left of the whole window, at least 0."""
+        return max(0, self.total - self.used)
+
+    @property
+    def utilization(self) -> float:
+        """The whole window's used over total."""
+        return ratio(self.used, self.total)
+
+    @property
+    def status(self) -> Status:
+        """The word for the whole window's utilization."""
+        return self.policy.status(self.utilization)
+
+    @property
+    def pending(self) -> int:
+        """Tokens freed on the ledger that the agent has not confirmed."""
+        return sum(held.pending for held in self.components.values())
+
+    @property
+    def exhaustions(self) -> int:
+        """Exhaustions of all components so far."""
+        return sum(held.exhaustions for held in self.components.values())
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the oldest pending directive was sent in vain for too long (SPEC 3.6)."""
+        for directive in self.directives.values():
+            return self.answers - directive.answer + 1 >= self.policy.drifted_after
+        return False
+
+    def find(self, item: str) -> Item | None:
+        """The item held under this id."""
+        for held in self.components.values():
+            found = held.items.get(item)
+            if found is not None:
+                return found
+        return None
+
+    def forecast(self) -> Forecast:
+        """Time to exhaustion along a straight line through the latest growth."""
+        return straight_line(self.samples, self.available)
+
+    def reclaimable(self, component: Component) -> int | None:
+        """What a manual cleanup would free now; None where the items are unknown. Cached until the next entry."""
+        if self.measured is None or self.measured[0] != self.version:
+            self.measured = (self.version, {})
+        known = self.measured[1]
+        if component not in known:
+            held = self.components[component]
+            known[component] = (
+                None
+                if self.mode == "observed" and not held.items and held.used
+                else reclaimable(
+                    component,
+                    items={name: each.items for name, each in self.components.items()},
+                    groups=self.groups,
+                    policy=self.policy,
+                    now=self.clock,
+                    used=held.used,
+                    allocated=held.allocated,
+                )
+            )
+        return known[component]
+
+    def split(self, now: float) -> None:
+        """Give each component its budget: the exact split of what is left after the reserve."""
+        for name, tokens in split(self.total, self.shares).items():
+            held = self.components[name]
+            integrate(held, now)
+            held.allocated = tokens
+            unmark(held)
+
+
+def integrate(held: Held, now: float) -> None:
+    """Account for the utilization that stood until now; call before it changes."""
+    if now > held.changed_at:
+        held.area += held.utilization * (now - held.changed_at)
+        held.changed_at = now
+
+
+def unmark(held: Held) -> None:
+    """Forget the marks of bounds that are no longer exceeded; call after usage or budget changed."""
+    used = held.used
+    if used > 0:
+        held.in_use = True
+    if held.budget_mark is not None and used <= held.allocated:
+        held.budget_mark = None
+    if held.target_mark is not None and not held.above_target:
+        held.target_mark = None
+
+
+def fresh(id: str, opened: Opened, policy: Policy, *, version: int = 0) -> Session:
+    """A session as its `opened` entry makes it."""
+    session = Session(
+        id=id,
+        opened=opened,
+        policy=policy,
+        agent=opened.agent,
+        parent=opened.parent,
+        mode=opened.mode,
+        model=opened.model,
+        epoch=opened.epoch,
+        version=version,
+        clock=opened.time,
+        total_tokens=opened.total_tokens,
+        reserve_tokens=opened.reserve_tokens,
+        shares=dict(opened.shares),
+        components={
+            name: Held(policy=policy.components[name], rules=policy, since=opened.time, changed_at=opened.time)
+            for name in COMPONENTS
+        },
+        adjusted_at=opened.time,
+    )
+    session.split(opened.time)
+    return session
+
+
+_DERIVED = {"measured", "policy", "rules"}  # a cache, and what the preset's name stands for
+
+
+def state_of(session: Session | None) -> Any:
+    """All that a restart must rebuild, as plain comparable data: the left and right side of the restart law."""
+    return _plain(session)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in _DERIVED}
+    if isinstance(value, dict) or hasattr(value, "items"):
+        return [(key, _plain(each)) for key, each in value.items()]
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, Iterable):
+        return [_plain(each) for each in value]
+    return value

@@ -1,0 +1,186 @@
+"""One command's way through a session: what it emits, cleans up and answers.
+
+A `Turn` applies each entry through `evolve` as soon as it is true, because the steps of SPEC 3.2 build on each other:
+a request that did not fit is tried again on what its cleanup left.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sidecar.budget.cleanup import CleanupRun, run_cleanup
+from sidecar.budget.entries import AnyEntry, BoundExceeded, CleanedUp, Exhausted, Trigger
+from sidecar.budget.errors import Invalid
+from sidecar.budget.evolve import evolve
+from sidecar.budget.policy import COMPONENTS, Component, Step
+from sidecar.budget.replies import Cleanup
+from sidecar.budget.session import Session
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """Collects what one command does to one session at session time `at`. `store_content`: texts are kept."""
+
+    session: Session
+    at: float
+    host: bool
+    event: str | None
+    answered: bool
+    stopwatch: Callable[[], float]
+    store_content: bool = True
+    entries: list[AnyEntry] = field(default_factory=list)
+    runs: list[CleanupRun] = field(default_factory=list)
+    contents: dict[int, str] = field(default_factory=dict)
+    protected: set[str] = field(default_factory=set)  # items of the current command
+    over: dict[Component, bool] = field(default_factory=dict)  # above its budget when the command began
+    exhausted: set[Component] = field(default_factory=set)
+    cleaned: set[Component] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """Note where the components stand before the command."""
+        self.over = {name: held.used > held.allocated for name, held in self.session.components.items()}
+
+    def emit(self, entry: AnyEntry) -> None:
+        """Make an entry true. The first one of a command carries its id and whether its answer has directives."""
+        if not self.entries and (self.event is not None or self.answered):
+            entry = replace(entry, event=self.event, answered=self.answered)
+        self.entries.append(entry)
+        evolve(self.session, entry, id=self.session.id)
+
+    def exhaust(self, component: Component, *, tokens: int, available: int, by_request: bool) -> None:
+        """Count an exhaustion, at most one per component and command."""
+        if component in self.exhausted:
+            return
+        self.exhausted.add(component)
+        self.emit(
+            Exhausted(
+                time=self.at,
+                host=self.host,
+                component=component,
+                by="request" if by_request else "fact",
+                tokens=tokens,
+                available_tokens=available,
+            )
+        )
+
+    def clean(
+        self, component: Component, trigger: Trigger, *, pending: int = 0, steps: Sequence[Step] | None = None
+    ) -> CleanupRun:
+        """Run a component's cleanup; what it frees becomes an entry, with directives in a managed session."""
+        session = self.session
+        held = session.components[component]
+        begun = self.stopwatch()
+        run = run_cleanup(
+            component,
+            trigger,
+            items={name: each.items for name, each in session.components.items()},
+            groups=session.groups,
+            policy=session.policy,
+            now=self.at,
+            used=held.used,
+            allocated=held.allocated,
+            pending=pending,
+            protected=self.protected,
+            steps=steps,
+        )
+        advice = session.mode == "observed"
+        if run.actions and not advice:
+            run = replace(
+                run,
+                actions=tuple(
+                    replace(action, number=number) for number, action in enumerate(run.actions, session.issued + 1)
+                ),
+            )
+            self.emit(
+                CleanedUp(
+                    time=self.at,
+                    host=self.host,
+                    component=component,
+                    trigger=trigger,
+                    tokens_freed=run.tokens_freed,
+                    actions=run.actions,
+                    due=run.due,
+                )
+            )
+        run = replace(run, duration=self.stopwatch() - begun, advice=advice)
+        self.runs.append(run)
+        self.cleaned.add(component)
+        return run
+
+    def settle(self, touched: Iterable[Component] = COMPONENTS) -> None:
+        """After facts: an exhaustion where a component went over its budget, and its cleanup (SPEC 3.2)."""
+        session = self.session
+        for component in touched:
+            held = session.components[component]
+            used = held.used
+            if used <= held.allocated:
+                continue
+            if not self.over[component]:
+                self.exhaust(component, tokens=used - held.allocated, available=0, by_request=False)
+            elif not self._grown(component, held.budget_mark):
+                continue
+            if session.mode == "managed" and held.policy.steps and component not in self.cleaned:
+                self._clean_bound(component, "allocation", None)
+
+    def check_targets(self) -> None:
+        """Crossing a target upwards runs the component's action (SPEC 3.1, 3.5), before anything is exhausted."""
+        session = self.session
+        if session.mode != "managed":
+            return
+        for component, held in session.components.items():
+            if not held.policy.above_target or not held.above_target:
+                continue
+            if component in self.cleaned:
+                if held.target_mark is None:  # what its cleanup made room for crossed the target; nothing is left to do
+                    self._note(component, "target", held.due)
+            elif held.target_mark is None or self._grown(component, held.target_mark):
+                self._clean_bound(component, "target", held.policy.above_target)
+
+    def _grown(self, component: Component, mark: int | None) -> bool:
+        """Whether a component that stays above a bound is to be cleaned up again."""
+        held = self.session.components[component]
+        if mark is None:
+            return True
+        growth = held.used - mark
+        if growth > 0 and growth >= held.rules.cleanup.rerun_growth * held.allocated:
+            return True
+        return held.due is not None and self.at >= held.due
+
+    def _clean_bound(self, component: Component, trigger: Trigger, steps: Sequence[Step] | None) -> None:
+        run = self.clean(component, trigger, steps=steps)
+        if not run.actions:
+            self._note(component, "target" if trigger == "target" else "budget", run.due)
+
+    def _note(self, component: Component, bound: Literal["target", "budget"], due: float | None) -> None:
+        self.emit(
+            BoundExceeded(
+                time=self.at,
+                host=self.host,
+                component=component,
+                bound=bound,
+                used_tokens=self.session.components[component].used,
+                due=due,
+            )
+        )
+
+
+def cleanup_reply(run: CleanupRun) -> Cleanup:
+    """A cleanup as a caller sees it."""
+    reply: Cleanup = {
+        "component": run.component,
+        "trigger": run.trigger,
+        "tokens_freed": run.tokens_freed,
+        "duration_ms": round(run.duration * 1000, 3),
+        "actions_taken": [each.step for each in run.steps],
+        "steps": [{"step": each.step, "items": each.items, "tokens_freed": each.tokens_freed} for each in run.steps],
+    }
+    if run.advice:
+        reply["advice"] = True
+    return reply
+
+
+def named(component: Component | None, *, path: str = "component") -> Component:
+    """The component, which this command cannot do without."""
+    if component is None:
+        raise Invalid(f"{path} is required: one of {', '.join(COMPONENTS)}", path=path)
+    return component

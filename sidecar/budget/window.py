@@ -1,0 +1,256 @@
+"""Window sync and acknowledgement: how the ledger follows what the host's window really holds (SPEC 3.6, 3.7)."""
+
+from dataclasses import replace
+from typing import Any
+
+from sidecar.budget.clock import parse_time
+from sidecar.budget.commands import Acknowledge, SyncWindow, WindowItem
+from sidecar.budget.entries import DirectivesUndone, ItemResized, ItemTouched, Released, WindowSynced
+from sidecar.budget.errors import Invalid
+from sidecar.budget.facts import confirm, doc_tokens, hold, remove, supersede
+from sidecar.budget.items import COMPONENT_OF, Item
+from sidecar.budget.replies import AcknowledgeReply, WindowReply
+from sidecar.budget.report import directive_replies, report
+from sidecar.budget.session import Directive, Session
+from sidecar.budget.turn import Turn
+
+GONE = "not in the host's window any more"
+
+
+def acknowledge(turn: Turn, command: Acknowledge) -> AcknowledgeReply:
+    """Directives up to `through` are confirmed but for those that failed, whose items return to the ledger."""
+    session = turn.session
+    _check_through(session, command.through)
+    reasons = {}
+    for index, failure in enumerate(command.failed):
+        if failure.number > session.issued:
+            raise Invalid(
+                f"failed[{index}].number must be a directive that was sent: the highest is {session.issued}",
+                path=f"failed[{index}].number",
+            )
+        if failure.number in session.directives:
+            reasons[failure.number] = failure.reason
+    applied = [
+        each for number, each in session.directives.items() if number <= command.through and number not in reasons
+    ]
+    if reasons:
+        turn.emit(
+            DirectivesUndone(
+                time=turn.at,
+                host=turn.host,
+                numbers=tuple(reasons),
+                why="failed",
+                reasons={str(number): text for number, text in reasons.items()},
+            )
+        )
+    tokens = confirm(turn, applied)
+    for id, size in command.sizes.items():
+        item = session.find(id)
+        if item is not None:
+            _resize(turn, item, size)
+    turn.settle()
+    turn.check_targets()
+    return {
+        "confirmed": len(applied),
+        "failed": len(reasons),
+        "confirmed_tokens": tokens,
+        "directives": directive_replies(session),
+    }
+
+
+def _check_through(session: Session, through: int) -> None:
+    if through > session.issued:
+        raise Invalid(f"through must be a directive that was sent: the highest is {session.issued}", path="through")
+
+
+def _resize(turn: Turn, item: Item, tokens: int) -> None:
+    if tokens != item.tokens:
+        turn.emit(
+            ItemResized(
+                time=turn.at,
+                host=turn.host,
+                item=item.id,
+                component=item.component,
+                tokens_before=item.tokens,
+                tokens=tokens,
+            )
+        )
+
+
+def sync_window(turn: Turn, command: SyncWindow) -> WindowReply:
+    """The ledger takes the difference between what it holds and the whole next prompt."""
+    session = turn.session
+    _check_through(session, command.through)
+    shown = _checked(session, command)
+    _settle_directives(turn, shown, command.through)
+    total = 0
+    for index, window_item in enumerate(command.items):
+        total += window_item.tokens
+        item = session.find(window_item.id)
+        if item is None:
+            if window_item.id not in session.directed:  # else its removal waits for the host
+                turn.protected.add(window_item.id)
+                hold(
+                    turn,
+                    _new(turn, window_item, index),
+                    claims=window_item.claims,
+                    content=window_item.content,
+                )
+        elif item.tokens != window_item.tokens or _says_more(window_item):
+            _follow(turn, item, window_item, index)
+    for held in session.components.values():
+        for id in [id for id in held.items if id not in shown]:
+            remove(turn, id, reason=GONE)
+    _release_unclaimed(turn)
+    turn.emit(WindowSynced(time=turn.at, host=turn.host, items=len(shown), tokens=total, through=command.through))
+    turn.settle()
+    turn.check_targets()
+    return {"report": report(session), "directives": directive_replies(session)}
+
+
+def _checked(session: Session, command: SyncWindow) -> dict[str, WindowItem]:
+    """The window by id. `Invalid` before anything is changed: doubles, and new items without a kind."""
+    shown: dict[str, WindowItem] = {}
+    for index, window_item in enumerate(command.items):
+        if window_item.id in shown:
+            raise Invalid(f"items[{index}].id {window_item.id!r} is in the window twice", path=f"items[{index}].id")
+        if window_item.kind is None and session.find(window_item.id) is None and window_item.id not in session.directed:
+            raise Invalid(
+                f"items[{index}].kind is required: item {window_item.id!r} is new to the ledger",
+                path=f"items[{index}].kind",
+            )
+        if window_item.created_at is not None:
+            parse_time(window_item.created_at, path=f"items[{index}].created_at")
+        if window_item.last_accessed_at is not None:
+            parse_time(window_item.last_accessed_at, path=f"items[{index}].last_accessed_at")
+        if window_item.doc_tokens is not None:
+            doc_tokens(window_item.doc_tokens, window_item.tokens, path=f"items[{index}].doc_tokens")
+        shown[window_item.id] = window_item
+    return shown
+
+
+def _settle_directives(turn: Turn, shown: dict[str, WindowItem], through: int) -> None:
+    """Directives up to `through`: undone where the window shows the item as it was before, else confirmed."""
+    applied: list[Directive] = []
+    undone: list[int] = []
+    for number, directive in turn.session.directives.items():
+        if number > through:
+            break
+        window_item = shown.get(directive.item)
+        if directive.tokens_after == 0:
+            happened = window_item is None
+        else:
+            happened = window_item is None or window_item.tokens < directive.tokens_before
+        if happened:
+            applied.append(directive)
+        else:
+            undone.append(number)
+    if undone:
+        turn.emit(DirectivesUndone(time=turn.at, host=turn.host, numbers=tuple(undone), why="shown"))
+    confirm(turn, applied)
+
+
+def _says_more(window_item: WindowItem) -> bool:
+    """Whether a window item says more than an id and a size."""
+    return not (
+        window_item.kind is None
+        and window_item.component is None
+        and window_item.created_at is None
+        and window_item.last_accessed_at is None
+        and window_item.completed is None
+        and window_item.pinned is None
+        and window_item.group is None
+        and window_item.path is None
+        and window_item.fingerprint is None
+        and window_item.full is None
+        and window_item.doc_tokens is None
+        and window_item.claims is None
+        and window_item.content is None
+    )
+
+
+def _new(turn: Turn, said: WindowItem, index: int) -> Item:
+    kind = said.kind
+    if kind is None:  # a removal of it was undone while it was looked at; the check above has ruled that out
+        raise Invalid(f"items[{index}].kind is required: item {said.id!r} is new to the ledger", path="items")
+    return Item(
+        id=said.id,
+        kind=kind,
+        component=said.component or COMPONENT_OF[kind],
+        tokens=said.tokens,
+        created_at=turn.at if said.created_at is None else parse_time(said.created_at, path="items"),
+        last_accessed_at=turn.at if said.last_accessed_at is None else parse_time(said.last_accessed_at, path="items"),
+        completed=bool(said.completed),
+        pinned=bool(said.pinned),
+        full=bool(said.full),
+        doc_tokens=said.doc_tokens or 0,
+        group=said.group,
+        path=said.path,
+        fingerprint=said.fingerprint,
+    )
+
+
+def _follow(turn: Turn, item: Item, said: WindowItem, index: int) -> None:
+    """An item that the ledger holds already: its size and whatever else the window says of it."""
+    waiting = turn.session.directed.get(item.id)
+    tokens = said.tokens
+    if waiting and tokens != item.tokens:
+        first = turn.session.directives[waiting[0]]
+        if tokens == first.former.tokens:
+            tokens = item.tokens  # the host has not come to the directive yet: it stays pending
+        else:
+            supersede(turn, list(waiting))
+    changes = _changes(item, said)
+    if changes:
+        turn.protected.add(item.id)
+        fingerprint = changes.get("fingerprint", item.fingerprint)
+        again = fingerprint != item.fingerprint  # another text under the same id: put anew
+        changed = replace(item, tokens=tokens, original_tokens=None if again else item.original_tokens, **changes)
+        changed.doc_tokens = min(changed.doc_tokens, changed.tokens)
+        if said.last_accessed_at is not None:
+            changed.last_accessed_at = max(
+                item.last_accessed_at, parse_time(said.last_accessed_at, path=f"items[{index}].last_accessed_at")
+            )
+        content = said.content if again or item.content is None else None
+        hold(turn, changed, claims=said.claims, content=content)
+        return
+    if tokens != item.tokens:
+        turn.protected.add(item.id)
+        _resize(turn, item, tokens)
+    if said.last_accessed_at is not None:
+        at = parse_time(said.last_accessed_at, path=f"items[{index}].last_accessed_at")
+        if at > item.last_accessed_at:
+            turn.emit(ItemTouched(time=turn.at, host=turn.host, item=item.id, at=at))
+
+
+def _changes(item: Item, said: WindowItem) -> dict[str, Any]:
+    """What the window says of an item that differs from what the ledger holds, size and access time left out."""
+    changes: dict[str, Any] = {}
+    for name in ("component", "completed", "pinned", "group", "path", "fingerprint"):
+        value = getattr(said, name)
+        if value is not None and value != getattr(item, name):
+            changes[name] = value
+    if said.kind is not None and said.kind != item.kind:
+        changes["kind"] = said.kind
+        changes.setdefault("component", said.component or COMPONENT_OF[said.kind])
+    if item.original_tokens is None:  # what compression has taken from an item, the host need not know
+        for name in ("full", "doc_tokens"):
+            value = getattr(said, name)
+            if value is not None and value != getattr(item, name):
+                changes[name] = value
+    if said.created_at is not None and parse_time(said.created_at, path="items") != item.created_at:
+        changes["created_at"] = parse_time(said.created_at, path="items")
+    return changes
+
+
+def _release_unclaimed(turn: Turn) -> None:
+    """The window is everything there is: tokens that no item of it holds are gone, but for leases that still run."""
+    session = turn.session
+    leased: dict[str, int] = {}
+    for grant in session.grants.values():
+        if grant.lease_until is not None:
+            leased[grant.component] = leased.get(grant.component, 0) + grant.tokens
+    for name, held in session.components.items():
+        tokens = held.unheld - leased.get(name, 0)
+        if tokens > 0 or held.unheld < 0:
+            turn.emit(Released(time=turn.at, host=turn.host, component=name, tokens=tokens, by="sync"))
