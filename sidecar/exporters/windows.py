@@ -1,0 +1,283 @@
+"""What the active windows hold, summed per agent and component while it changes.
+
+Each session's last contribution is remembered, and the sums move by the difference when its next entries are durable:
+no scrape adds up sessions, and nothing that is not durable is ever shown. Two things take longer than a decision may
+wait for: what a cleanup would free, and the forecast. They are read for the sessions that changed, when somebody looks.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from sidecar.budget.policy import COMPONENTS, STATUSES, Mode, Status
+from sidecar.budget.session import Session
+from sidecar.exporters.worst import WorstOf
+
+_KINDS: Final = range(len(COMPONENTS))
+
+
+class ComponentSums:
+    """One component over an agent's active windows. `known`: in how many of them its reclaimable tokens are known."""
+
+    __slots__ = ("allocated", "borrowed", "fullest", "known", "reclaimable", "sessions", "used")
+
+    def __init__(self) -> None:
+        self.allocated = self.used = self.borrowed = self.reclaimable = self.known = 0
+        self.sessions: dict[Status, int] = dict.fromkeys(STATUSES, 0)
+        self.fullest = WorstOf()
+
+
+class AgentSums:
+    """An agent's windows. `sessions` counts them by mode and state, idle ones too; all else is of the active ones."""
+
+    __slots__ = (
+        "components",
+        "directives",
+        "entered",
+        "fullest",
+        "oldest",
+        "pending",
+        "seconds",
+        "sessions",
+        "since",
+        "soonest",
+        "statuses",
+        "total",
+        "unattributed",
+        "used",
+    )
+
+    def __init__(self, now: float) -> None:
+        self.total = self.used = self.unattributed = self.pending = self.directives = 0
+        self.components = [ComponentSums() for _ in _KINDS]
+        self.sessions: dict[tuple[Mode, str], int] = {}
+        self.statuses: dict[Status, int] = dict.fromkeys(STATUSES, 0)
+        self.entered: dict[Status, int] = dict.fromkeys(STATUSES, 0)
+        self.seconds: dict[Status, float] = dict.fromkeys(STATUSES, 0.0)
+        self.since = now
+        self.fullest = WorstOf()
+        self.oldest = WorstOf()
+        self.soonest = WorstOf(min)
+
+    @property
+    def active(self) -> int:
+        """How many windows there are."""
+        return sum(self.statuses.values())
+
+    def pass_time(self, now: float) -> None:
+        """Give the time since the last change to the statuses that the windows were in; call before they change."""
+        passed = now - self.since
+        if passed > 0:
+            for status, windows in self.statuses.items():
+                if windows:
+                    self.seconds[status] += windows * passed
+            self.since = now
+
+
+class _Part:
+    """What one component of one window contributes to the sums."""
+
+    __slots__ = ("allocated", "borrowed", "reclaimable", "status", "used")
+
+    def __init__(self) -> None:
+        self.allocated = self.used = self.borrowed = 0
+        self.reclaimable: int | None = None
+        self.status: Status | None = None
+
+
+class _Window:
+    """What one session contributes to the sums of `agent`. `version` is the session's when it was last looked at."""
+
+    __slots__ = (
+        "agent",
+        "directives",
+        "kind",
+        "parts",
+        "pending",
+        "status",
+        "total",
+        "unattributed",
+        "used",
+        "version",
+    )
+
+    def __init__(self, agent: AgentSums) -> None:
+        self.agent = agent
+        self.version = -1
+        self.kind: tuple[Mode, str] | None = None
+        self.status: Status | None = None
+        self.total = self.used = self.unattributed = self.pending = self.directives = 0
+        self.parts = [_Part() for _ in _KINDS]
+
+
+class Windows:
+    """The windows of all agents, by agent label. `monotonic` is the server's clock, in seconds."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._windows: dict[str, _Window] = {}
+        self._changed: dict[str, Session] = {}
+        self.agents: dict[str, AgentSums] = {}
+
+    def agent(self, label: str) -> AgentSums:
+        """The sums of an agent; they begin when they are first asked for."""
+        sums = self.agents.get(label)
+        if sums is None:
+            sums = self.agents[label] = AgentSums(self._monotonic())
+        return sums
+
+    def update(self, session: Session, label: str, *, opened: bool = False) -> None:
+        """Let the sums follow a session's present state. `opened`: it is new, and began as a low window."""
+        agent = self.agent(label)
+        window = self._windows.get(session.id)
+        if window is not None and window.agent is not agent:
+            self.drop(session.id)
+            window = None
+        if session.closed:
+            self.drop(session.id)
+            return
+        if window is None:
+            window = self._windows[session.id] = _Window(agent)
+        elif window.version == session.version and window.status is not None:
+            return
+        window.version = session.version
+        self._changed[session.id] = session
+        kind = (session.mode, "drifted" if session.drifted else "active")
+        if kind != window.kind:
+            self._count(window, kind)
+        used = self._follow_components(session, window, agent) + session.unattributed
+        total = session.total
+        agent.total += total - window.total
+        agent.used += used - window.used
+        agent.unattributed += session.unattributed - window.unattributed
+        agent.directives += len(session.directives) - window.directives
+        window.total, window.used, window.unattributed = total, used, session.unattributed
+        window.directives = len(session.directives)
+        utilization = used / total if total > 0 else float(used)
+        agent.fullest.put(session.id, utilization)
+        if window.directives:
+            oldest = next(iter(session.directives.values()))
+            agent.oldest.put(session.id, session.clock - oldest.sent_at)
+        else:
+            agent.oldest.put(session.id, None)
+        status = session.policy.status(utilization)
+        if status != window.status:
+            self._move(window, status, before="low" if opened and window.status is None else window.status)
+
+    def _follow_components(self, session: Session, window: _Window, agent: AgentSums) -> int:
+        """Move the sums of the components that changed; the tokens that all components hold."""
+        all_used = pending = 0
+        for held, part, sums in zip(session.components.values(), window.parts, agent.components, strict=True):
+            used, allocated = held.used, held.allocated
+            all_used += used
+            pending += held.pending
+            if used != part.used or allocated != part.allocated or part.status is None:
+                sums.used += used - part.used
+                sums.allocated += allocated - part.allocated
+                part.used, part.allocated = used, allocated
+                utilization = used / allocated if allocated > 0 else float(used)
+                sums.fullest.put(session.id, utilization)
+                status = session.policy.status(utilization)
+                if status != part.status:
+                    if part.status is not None:
+                        sums.sessions[part.status] -= 1
+                    sums.sessions[status] += 1
+                    part.status = status
+            if held.borrowed != part.borrowed:
+                sums.borrowed += held.borrowed - part.borrowed
+                part.borrowed = held.borrowed
+        agent.pending += pending - window.pending
+        window.pending = pending
+        return all_used
+
+    def retire(self, session: Session, label: str) -> None:
+        """The session went idle: it stays counted as that, and leaves everything else."""
+        if session.closed:
+            return
+        self.drop(session.id)
+        window = self._windows[session.id] = _Window(self.agent(label))
+        self._count(window, (session.mode, "idle"))
+
+    def drop(self, session: str) -> None:
+        """Take a session out of all sums."""
+        self._changed.pop(session, None)
+        window = self._windows.pop(session, None)
+        if window is None:
+            return
+        self._count(window, None)
+        if window.status is None:
+            return
+        agent = window.agent
+        self._move(window, None)
+        agent.total -= window.total
+        agent.used -= window.used
+        agent.unattributed -= window.unattributed
+        agent.pending -= window.pending
+        agent.directives -= window.directives
+        for worst in (agent.fullest, agent.oldest, agent.soonest):
+            worst.put(session, None)
+        for part, sums in zip(window.parts, agent.components, strict=True):
+            sums.used -= part.used
+            sums.allocated -= part.allocated
+            sums.borrowed -= part.borrowed
+            sums.fullest.put(session, None)
+            if part.status is not None:
+                sums.sessions[part.status] -= 1
+            _reclaim(sums, part, None)
+
+    def _count(self, window: _Window, kind: tuple[Mode, str] | None) -> None:
+        """Count the session under another mode and state; None: no more."""
+        sessions = window.agent.sessions
+        if window.kind is not None:
+            sessions[window.kind] -= 1
+        if kind is not None:
+            sessions[kind] = sessions.get(kind, 0) + 1
+        window.kind = kind
+
+    def _move(self, window: _Window, status: Status | None, *, before: Status | None = None) -> None:
+        """Count the window under another status; None: no more. `before`: where it came from, None from nowhere."""
+        agent = window.agent
+        agent.pass_time(self._monotonic())
+        if window.status is not None:
+            agent.statuses[window.status] -= 1
+        if status is not None:
+            agent.statuses[status] += 1
+            if before is not None and status != before:
+                agent.entered[status] += 1
+        window.status = status
+
+    def take_changed(self) -> Collection[Session]:
+        """The sessions that changed since they were last taken."""
+        changed = self._changed
+        self._changed = {}
+        return changed.values()
+
+    def leave_changed(self, session: Session) -> None:
+        """Nobody got round to this one: it stays changed."""
+        if session.id in self._windows:
+            self._changed.setdefault(session.id, session)
+
+    def look_closer(self, session: Session, place: int) -> None:
+        """Read what costs time, a piece at each `place`: a component's reclaimable tokens, and last the forecast.
+
+        To be called between the ledger's turns.
+        """
+        window = self._windows.get(session.id)
+        if window is None or window.status is None:
+            return
+        if place < len(COMPONENTS):
+            component = COMPONENTS[place]
+            _reclaim(window.agent.components[place], window.parts[place], session.reclaimable(component))
+        else:
+            window.agent.soonest.put(session.id, session.forecast().get("eta_seconds"))
+
+    PLACES: Final = len(COMPONENTS) + 1
+
+
+def _reclaim(sums: ComponentSums, part: _Part, tokens: int | None) -> None:
+    if part.reclaimable is not None:
+        sums.reclaimable -= part.reclaimable
+        sums.known -= 1
+    if tokens is not None:
+        sums.reclaimable += tokens
+        sums.known += 1
+    part.reclaimable = tokens
