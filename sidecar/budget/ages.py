@@ -54,11 +54,10 @@ def past(held: Overlay, step: Step) -> Sequence[Item]:
     """The items that the step's threshold of age concerns and that are past it."""
     age, now = AGES[step], held.now
     after: float = getattr(held.policy.cleanup, age.after)
-    time = _TIME[age.since]
-    concerned = _concerned(held, age)
-    # Mostly nothing is due, and one look at the oldest says so.
-    if not concerned or min(map(time, concerned)) + after >= now:
+    concerned, oldest = _concerned(held, step)
+    if oldest + after >= now:  # mostly nothing is due, and the oldest says so
         return ()
+    time = _TIME[age.since]
     return [item for item in concerned if time(item) + after < now]
 
 
@@ -68,17 +67,13 @@ def next_due(held: Overlay) -> float | None:
     due = inf
     for step in held.policy.components[held.component].steps:
         if step == "remove_redundant":
-            ends = _ends_of_youth(held)
-            due = min(due, min((end for end in ends if end > now), default=inf))
+            due = min(due, min((end for end in _ends_of_youth(held) if end > now), default=inf))
         elif step in AGES:
-            age = AGES[step]
-            after: float = getattr(cleanup, age.after)
-            concerned = _concerned(held, age)
-            if not concerned:
-                continue
-            time = _TIME[age.since]
-            threshold = min(map(time, concerned)) + after
+            after: float = getattr(cleanup, AGES[step].after)
+            concerned, oldest = _concerned(held, step)
+            threshold = oldest + after
             if threshold < now:
+                time = _TIME[AGES[step].since]
                 threshold = min((at for each in concerned if (at := time(each) + after) >= now), default=inf)
             due = min(due, nextafter(threshold, inf))
     return due if due < inf else None
@@ -109,13 +104,25 @@ def _fits(item: Item, age: Age, cleanup: CleanupPolicy) -> bool:
     return item.original_tokens is None and item.tokens > getattr(cleanup, age.larger_than)
 
 
-def _concerned(held: Overlay, age: Age) -> Sequence[Item]:
+def _concerned(held: Overlay, step: Step) -> tuple[Sequence[Item], float]:
+    """The items left that the step's threshold concerns, and the time of the oldest, from which its age counts.
+
+    Remembered until the run changes something: mostly it changes nothing, and this is all it does.
+    """
+    known = held.memo.get(step)
+    if known is not None and known[0] == held.changes:
+        return known[1:]
+    age = AGES[step]
     found = held.of(*age.kinds)
-    if age.larger_than is None:
-        return found
-    size: int = getattr(held.policy.cleanup, age.larger_than)
-    shrunk = held.shrunk
-    return [item for item in found if item.tokens > size and item.original_tokens is None and item.id not in shrunk]
+    if age.larger_than is not None:
+        size: int = getattr(held.policy.cleanup, age.larger_than)
+        shrunk = held.shrunk
+        found = [
+            item for item in found if item.tokens > size and item.original_tokens is None and item.id not in shrunk
+        ]
+    oldest: float = min(map(_TIME[age.since], found), default=inf)
+    held.memo[step] = (held.changes, found, oldest)
+    return found, oldest
 
 
 def _ends_of_youth(held: Overlay) -> Iterable[float]:

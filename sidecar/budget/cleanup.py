@@ -68,6 +68,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
     protected: Collection[str] = (),
     steps: Sequence[Step] | None = None,
     extent: Literal["full", "goal"] | None = None,
+    first_number: int | None = None,
     stopwatch: Callable[[], float] = zero,
 ) -> CleanupRun:
     """Decide what a cleanup of the component does now.
@@ -85,6 +86,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         protected: ids that must not be touched: those of the command that causes the run.
         steps: the part of the strategy to run; None is all of it.
         extent: `goal` stops as soon as `pending` fits and the component is inside its target; None is the policy's.
+        first_number: the directive number of the first action, the others count on from there; None: no directives.
         stopwatch: seconds, for the run's duration.
     """
     started = stopwatch()
@@ -111,6 +113,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
             original = item.original_tokens
             actions.append(
                 Action(
+                    number=0 if first_number is None else first_number + len(actions),
                     step=step,
                     action=action,
                     item=item.id,
@@ -160,9 +163,7 @@ def _changes(step: Step, held: Overlay, *, goal: bool) -> Iterator[tuple[Item, i
     for item, to in STEPS[step](held):
         if to is None:
             for member in held.together(item) if item.tokens else ():
-                size = held.tokens(member)
-                held.remove(member)
-                yield member, size, 0
+                yield member, held.remove(member), 0
         elif to < item.tokens and held.may_shrink(item):
             held.shrink(item, to)
             yield item, item.tokens, to

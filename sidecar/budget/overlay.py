@@ -20,6 +20,7 @@ class Overlay:
     __slots__ = (
         "_by_kind",
         "_groups",
+        "_marked",
         "_protected",
         "_redundant",
         "_staying",
@@ -28,6 +29,7 @@ class Overlay:
         "freed_here",
         "gone",
         "items",
+        "memo",
         "now",
         "pending",
         "policy",
@@ -60,43 +62,53 @@ class Overlay:
         self.freed_here = 0  # of this component; companions of a group may be freed elsewhere
         self._groups = groups
         self._protected = frozenset(protected)
+        self.memo: dict[str, tuple[int, Sequence[Item], float]] = {}  # see `ages`
         self._staying: set[str] = set()  # groups known to hold something untouchable
-        self._by_kind: dict[Kind, list[Item]] | None = None
+        self._by_kind: Mapping[Kind, list[Item]] | None = None
+        self._marked: list[Item] = []
         self._redundant: dict[str, Item] | None = None
-
-    def all(self) -> Sequence[Item]:
-        """What the component still holds, in order of insertion."""
-        gone = self.gone
-        held = self.items[self.component].values()
-        return [item for item in held if item.id not in gone] if gone else list(held)
 
     def of(self, *kinds: Kind) -> Sequence[Item]:
         """What the component still holds of these kinds (none: of every kind) that is neither pinned nor empty."""
-        by_kind = self._by_kind
-        if by_kind is None:
-            by_kind = defaultdict(list)
+        by_kind = self._scan()
+        lists = [by_kind[kind] for kind in kinds or tuple(by_kind) if kind in by_kind]
+        found = lists[0] if len(lists) == 1 else [item for each in lists for item in each]
+        return self._left(found)
+
+    def fingerprinted(self) -> Sequence[Item]:
+        """What the component still holds that has a fingerprint, pinned or not, in order of insertion."""
+        self._scan()
+        return self._left(self._marked)
+
+    def _scan(self) -> Mapping[Kind, list[Item]]:
+        """Sort the items by kind, in the one pass over all of them that a run makes."""
+        if self._by_kind is None:
+            by_kind: defaultdict[Kind, list[Item]] = defaultdict(list)
+            marked = self._marked
             for item in self.items[self.component].values():
+                if item.fingerprint:
+                    marked.append(item)
                 if item.tokens and not item.pinned:
                     by_kind[item.kind].append(item)
             self._by_kind = by_kind
-        lists = [by_kind[kind] for kind in kinds or tuple(by_kind) if kind in by_kind]
-        found = lists[0] if len(lists) == 1 else [item for each in lists for item in each]
+        return self._by_kind
+
+    def _left(self, items: Sequence[Item]) -> Sequence[Item]:
         gone = self.gone
-        return [item for item in found if item.id not in gone] if gone else found
+        return [item for item in items if item.id not in gone] if gone else items
 
     def redundant(self) -> Mapping[str, Item]:
         """By id: the exchanges that a newer one, soon after, says again. Found once, by the first that asks."""
         if self._redundant is None:
             cleanup = self.policy.cleanup
-            exchanges = (item for item in self.all() if item.kind == "interaction")
+            exchanges = (item for item in self.fingerprinted() if item.kind == "interaction")
             self._redundant = superseded(exchanges, within=cleanup.redundant_within, bits=cleanup.similar_bits)
         return self._redundant
 
-    def tokens(self, item: Item) -> int:
-        """The item's size after what the run did so far."""
-        if item.id in self.gone:
-            return 0
-        return self.shrunk.get(item.id, item.tokens)
+    @property
+    def changes(self) -> int:
+        """How much the run did so far: grows with everything that it shrinks or removes."""
+        return len(self.shrunk) + len(self.gone)
 
     def is_over(self, utilization: float) -> bool:
         """Whether the component, without the request that waits, still stands above a utilization."""
@@ -143,23 +155,20 @@ class Overlay:
 
     def may_shrink(self, item: Item) -> bool:
         """Whether the item may be shrunk: at most once until it is put again."""
-        return (
-            item.original_tokens is None
-            and item.id not in self.shrunk
-            and item.id not in self.gone
-            and self.is_free(item)
-        )
+        if item.original_tokens is not None or item.id in self.shrunk or item.id in self.gone:
+            return False
+        return self.is_free(item)
 
     def shrink(self, item: Item, tokens: int) -> None:
         """The item is left with so many tokens."""
-        self._free(item, item.tokens - tokens)
+        if item.component == self.component:
+            self.freed_here += item.tokens - tokens
         self.shrunk[item.id] = tokens
 
-    def remove(self, item: Item) -> None:
-        """The item is gone."""
-        self._free(item, self.tokens(item))
-        self.gone.add(item.id)
-
-    def _free(self, item: Item, tokens: int) -> None:
+    def remove(self, item: Item) -> int:
+        """The item is gone; the size it had."""
+        tokens = self.shrunk.get(item.id, item.tokens)
         if item.component == self.component:
             self.freed_here += tokens
+        self.gone.add(item.id)
+        return tokens

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from sidecar.budget.allocation import split
 from sidecar.budget.commands import TaskSpec
 from sidecar.budget.policy import COMPONENTS, Component, Policy, PredictPolicy
-from sidecar.budget.ratio import exact, part_of
+from sidecar.budget.ratio import exact, portion
 from sidecar.budget.replies import Complexity, Forecast, TaskPrediction
 
 Needs: TypeAlias = dict[Component, int]
@@ -108,7 +108,7 @@ def suggest_shares(
         for name in adjustable
         if needs.get(name, 0) and wanted[name] > allocated[name]
     }
-    floor = part_of(total, policy.adapt.floor)
+    floor = portion(policy.adapt.floor)(total)
     spare = {name: max(0, allocated[name] - max(wanted[name], floor)) for name in adjustable if name not in lacks}
     missing, there = sum(lacks.values()), sum(spare.values())
     if not missing or missing > there:

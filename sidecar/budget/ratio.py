@@ -4,6 +4,7 @@ Sizes and splits are whole tokens, and a float error of the fifteenth digit is a
 `ceil(0.07 * 100)` is 8. A ratio is therefore read as its shortest decimal and reckoned with exactly.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -14,10 +15,14 @@ def exact(ratio: float) -> Fraction:
     return Fraction(repr(float(ratio)))
 
 
-def part_of(tokens: int, ratio: float) -> int:
-    """`ratio` of `tokens`, rounded up (SPEC 3.5)."""
+def portion(ratio: float) -> Callable[[int], int]:
+    """A function from tokens to `ratio` of them, rounded up (SPEC 3.5)."""
     numerator, denominator = exact(ratio).as_integer_ratio()
-    return -(-tokens * numerator // denominator)
+
+    def part_of(tokens: int) -> int:
+        return -(-tokens * numerator // denominator)
+
+    return part_of
 
 
 def is_over(used: int, allocated: int, ratio: float) -> bool:

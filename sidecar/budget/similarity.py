@@ -6,7 +6,7 @@ all with all.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 
@@ -49,15 +49,27 @@ def superseded(items: Iterable[Item], *, within: float, bits: int) -> dict[str, 
         elif isinstance(mark, int):
             similar = None
             for mask, table in tables:
-                bucket = table.setdefault(mark & mask, [])
+                bucket = table.get(mark & mask)
+                if bucket is None:
+                    table[mark & mask] = [mark]
+                    continue
                 if similar is None:
-                    for other in bucket:
-                        if (other ^ mark).bit_count() <= bits and other != mark and latest[other].created_at <= until:
-                            similar = latest[other]
-                            break
+                    similar = _nearest(bucket, mark, latest, until, bits)
                 bucket.append(mark)
                 if len(bucket) > CROWD:
                     del bucket[0]
             if similar is not None:
                 found[item.id] = similar
     return found
+
+
+def _nearest(
+    bucket: Sequence[int], mark: int, latest: Mapping[int | str, Item], until: float, bits: int
+) -> Item | None:
+    """The item of a fingerprint in the bucket that is similar, and that was not created too late."""
+    for other in bucket:
+        if (other ^ mark).bit_count() <= bits and other != mark:
+            item = latest[other]
+            if item.created_at <= until:
+                return item
+    return None

@@ -17,16 +17,16 @@ from sidecar.budget.entries import ActionName
 from sidecar.budget.items import Item
 from sidecar.budget.overlay import Overlay
 from sidecar.budget.policy import HOUR, MINUTE, CleanupPolicy, Step
-from sidecar.budget.ratio import part_of
+from sidecar.budget.ratio import portion
 
 Proposal: TypeAlias = tuple[Item, int | None]
 
 
 def compress_inactive(held: Overlay) -> Iterator[Proposal]:
     """Large contexts and tool results that nobody used for long."""
-    to = held.policy.cleanup.compress_to
+    compressed = portion(held.policy.cleanup.compress_to)
     for item in past(held, "compress_inactive"):
-        yield item, part_of(item.tokens, to)
+        yield item, compressed(item.tokens)
 
 
 def remove_debug(held: Overlay) -> Iterator[Proposal]:
@@ -66,10 +66,10 @@ def unload_skills(held: Overlay) -> Iterator[Proposal]:
 
 def cache_docs(held: Overlay) -> Iterator[Proposal]:
     """Documents held in full: a summary is enough."""
-    to = held.policy.cleanup.doc_summary_to
+    summary = portion(held.policy.cleanup.doc_summary_to)
     for item in held.of("doc"):
         if item.full:
-            yield item, part_of(item.tokens, to)
+            yield item, summary(item.tokens)
 
 
 def remove_duplicates(held: Overlay) -> Iterator[Proposal]:
@@ -78,7 +78,7 @@ def remove_duplicates(held: Overlay) -> Iterator[Proposal]:
     staying: dict[str, Item] = {}
     copies: list[Item] = []
     # Sorting is stable: of two created at the same time, the one inserted later is the newer.
-    for item in sorted((each for each in held.all() if each.fingerprint), key=attrgetter("created_at")):
+    for item in sorted(held.fingerprinted(), key=attrgetter("created_at")):
         mark = item.fingerprint or ""
         if mark in newest:
             copies.append(newest[mark])
@@ -94,10 +94,11 @@ def remove_duplicates(held: Overlay) -> Iterator[Proposal]:
 def compress_docs(held: Overlay) -> Iterator[Proposal]:
     """The documentation part of skills, where it is large."""
     cleanup = held.policy.cleanup
+    excerpt = portion(cleanup.compress_docs_to)
     for item in held.of("skill"):
         if item.doc_tokens > cleanup.large_doc_tokens:
             part = min(item.doc_tokens, item.tokens)
-            yield item, item.tokens - part + part_of(part, cleanup.compress_docs_to)
+            yield item, item.tokens - part + excerpt(part)
 
 
 def archive_completed(held: Overlay) -> Iterator[Proposal]:
@@ -109,9 +110,9 @@ def archive_completed(held: Overlay) -> Iterator[Proposal]:
 
 def compress_idle(held: Overlay) -> Iterator[Proposal]:
     """Large items of agents that nobody used for long."""
-    to = held.policy.cleanup.compress_to
+    compressed = portion(held.policy.cleanup.compress_to)
     for item in past(held, "compress_idle"):
-        yield item, part_of(item.tokens, to)
+        yield item, compressed(item.tokens)
 
 
 def summarize_old(held: Overlay) -> Iterator[Proposal]:
