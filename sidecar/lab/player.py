@@ -11,7 +11,7 @@ from uuid import uuid4
 from sidecar.budget.commands import OpenSession
 from sidecar.budget.policy import Mode
 from sidecar.lab.account import Account
-from sidecar.lab.connection import Connection, session_path
+from sidecar.lab.connection import Answer, Connection, session_path
 from sidecar.lab.recordings import Recording
 from sidecar.lab.script import AnyMove, Close, Gain, Open, moves
 from sidecar.lab.sending import AsItems, AsWindow, Sender
@@ -50,8 +50,8 @@ class Played:
 
     opened: Open
     sender: Sender
+    total_tokens: int
     steps: int = 0
-    recorded_tokens: int = 0
     peak_tokens: int = 0
     seconds: float = 0.0
     closed: bool = False
@@ -130,7 +130,6 @@ class Player:
         await played.sender.send(move)
         if isinstance(move, Gain):
             played.steps += 1
-            played.recorded_tokens += move.item.tokens
             played.peak_tokens = max(played.peak_tokens, played.sender.host.tokens.total())
             self.on_step()
 
@@ -146,15 +145,20 @@ class Player:
             time=move.time,
         )
         wanted = name = self.options.prefix + move.session
-        for number in count(2):
-            answer = await self.connection.call("PUT", session_path(name), body(command), expect=(200, 201, 409))
-            if answer.status == CREATED:
-                break
-            name = f"{wanted}~{number}"
+        numbers = count(2)
+        while (answer := await self._put(name, command)).status != CREATED:
+            name = f"{wanted}~{next(numbers)}"
         way = AsItems if self.options.way == "items" else AsWindow
         managed = self.options.mode == "managed"
         sender = way(self.connection, name, managed=managed, run=uuid4().hex[:12])
-        self.played[move.session] = Played(opened=replace(move, session=name, parent=parent), sender=sender)
+        self.played[move.session] = Played(
+            opened=replace(move, session=name, parent=parent),
+            sender=sender,
+            total_tokens=answer.body["overall"]["total_tokens"],
+        )
+
+    async def _put(self, session: str, command: OpenSession) -> Answer:
+        return await self.connection.call("PUT", session_path(session), body(command), expect=(200, 201, 409))
 
     async def _end(self, played: Played, *, close: bool) -> None:
         await played.sender.settle()

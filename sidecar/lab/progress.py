@@ -1,7 +1,7 @@
-"""Progress of a replay: one line drawn in place on a terminal, plain lines now and then elsewhere."""
+"""Progress of a replay: drawn in place on a terminal, told in plain lines now and then elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -15,17 +15,18 @@ WIDTH = 30
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """Counts steps and sessions, and shows how far they are. `note` is what happens now, in a few words."""
+    """Counts steps and recordings, and shows how far they are, under the lines of `board` where it can draw."""
 
     stream: TextIO
     style: Style
     steps: int
     recordings: int
-    note: str = ""
+    board: Callable[[], list[str]] = list
     done_steps: int = 0
     done_recordings: int = 0
     _began: float = field(default_factory=time.monotonic)
     _shown: float = 0.0
+    _drawn: int = 0
 
     def step(self) -> None:
         """Count a step."""
@@ -44,7 +45,7 @@ class Progress:
             yield self
         finally:
             if self.style.live:
-                self.stream.write("\r\x1b[K")
+                self._draw([])
             self._tell()
 
     def _show(self) -> None:
@@ -56,8 +57,14 @@ class Progress:
             self._tell()
             return
         ratio = self.done_steps / max(self.steps, 1)
-        self.stream.write(f"\r\x1b[K{self.style.bar(ratio, WIDTH)} {100 * ratio:3.0f} %  {self._line()}  {self.note}")
+        self._draw([*self.board(), f"{self.style.bar(ratio, WIDTH)} {100 * ratio:3.0f} %  {self._line()}"])
+
+    def _draw(self, lines: list[str]) -> None:
+        """Draw lines over those drawn before."""
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        self.stream.write(f"{up}\r\x1b[J" + "".join(f"{line}\n" for line in lines))
         self.stream.flush()
+        self._drawn = len(lines)
 
     def _tell(self) -> None:
         self.stream.write(f"{self._line()}\n")

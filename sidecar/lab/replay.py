@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import get_args
 
 from sidecar.budget.policy import MODES
+from sidecar.lab.board import board
 from sidecar.lab.connection import Connection, SidecarAway, SidecarError, connect
 from sidecar.lab.player import Options, Played, Player, Way
 from sidecar.lab.progress import Progress
@@ -121,20 +123,20 @@ async def replay(recordings: Sequence[Recording], connection: Connection, option
     Raises:
         SidecarAway: the sidecar went away for too long.
     """
+    players = [Player(connection=connection, recording=recording, options=options) for recording in recordings]
+    style = Style.of(sys.stderr)
     progress = Progress(
         stream=sys.stderr,
-        style=Style.of(sys.stderr),
+        style=style,
         steps=sum(len(recording.steps) for recording in recordings),
         recordings=len(recordings),
+        board=lambda: board(players, style, get_terminal_size()),
     )
-    players = [
-        Player(connection=connection, recording=recording, options=options, on_step=progress.step)
-        for recording in recordings
-    ]
     turns = asyncio.Semaphore(SIDE_BY_SIDE if options.speed is None else max(len(players), 1))
     replayed = Replayed()
 
     async def play(player: Player) -> None:
+        player.on_step = progress.step
         async with turns:
             try:
                 await player.play()

@@ -1,11 +1,12 @@
 """The two ways of telling a sidecar about a window: piece by piece, or as a whole at each model call.
 
+A window sync is exact, and the only signal of its session. Piece by piece, an observed session also tells what each
+model call was billed, as telemetry would; a managed one does not, for its window is no longer the one that was billed.
 Both drive the same well-behaved `Host`. A sender takes the moves of one session; what it learns in return (directives,
 refusals) it lets the host carry out before it goes on.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from sidecar.budget.commands import (
     Command,
@@ -16,7 +17,7 @@ from sidecar.budget.commands import (
     RequestAllocation,
     TouchItem,
 )
-from sidecar.lab.connection import Connection, SidecarError, session_path
+from sidecar.lab.connection import PAGE, Connection, SidecarError, session_path
 from sidecar.lab.host import Host
 from sidecar.lab.script import AnyMove, Compact, Complete, Gain, ModelCall, Use
 from sidecar.lab.wire import body, event
@@ -55,7 +56,7 @@ class Sending:
         self._time = 0.0
 
     async def _post(self, commands: list[Command]) -> None:
-        """Send events, and let the host do what the answer asks for.
+        """Send events, and leave out of the window what was refused.
 
         Each event has an id, and each request a `request_id`: repeated after a lost answer, they count once.
         """
@@ -71,14 +72,10 @@ class Sending:
             error = answer["errors"][0]
             raise SidecarError(f"{self._session}: {events[error['index']]}: {error['detail']}")
         for result in answer["results"]:
-            self._learn(commands[result["index"]], result)
-        self.host.apply(answer.get("directives", ()))
-
-    def _learn(self, command: Command, result: Mapping[str, Any]) -> None:
-        item = command.item if isinstance(command, RequestAllocation) else None
-        if item is not None and result["granted"] < item.tokens:
-            self.host.drop(item.id)  # refused: it never comes in
-        self.host.apply(result.get("directives", ()))
+            command = commands[result["index"]]
+            item = command.item if isinstance(command, RequestAllocation) else None
+            if item is not None and result["granted"] < item.tokens:
+                self.host.drop(item.id)  # refused: it never comes in
 
 
 class AsItems(Sending):
@@ -91,7 +88,6 @@ class AsItems(Sending):
             case ModelCall(billed=billed):
                 await self.flush()
                 if billed is not None and not self._managed:
-                    # In a managed session the window is no longer the one that was billed.
                     self._waiting.append(ReportUsage(total=billed, time=move.time))
             case Gain(item=item, declinable=declinable):
                 self.host.gain(item)
@@ -118,12 +114,15 @@ class AsItems(Sending):
         commands = [*([acknowledgement] if acknowledgement is not None else []), *waiting]
         for start in range(0, len(commands), BATCH):
             await self._post(commands[start : start + BATCH])
+        if commands and self._managed:
+            # A batch answers its requests; what its facts have caused is asked for.
+            path = f"{session_path(self._session, 'directives')}?limit={PAGE}&after={self.host.applied}"
+            self.host.apply((await self._connection.call("GET", path)).body["directives"])
 
     async def settle(self) -> None:
         """Acknowledge until nothing is asked for any more."""
         await self.flush()
-        while (directives := await self._directives()) or self.host.acknowledgement_due:
-            self.host.apply(directives)
+        while self.host.acknowledgement_due:
             await self.flush()
 
     async def _before_referring(self) -> None:
@@ -131,11 +130,6 @@ class AsItems(Sending):
         # in one batch with a put before it: its directives are known by then.
         if any(isinstance(command, PutItem | RequestAllocation) for command in self._waiting):
             await self.flush()
-
-    async def _directives(self) -> Iterable[Mapping[str, Any]]:
-        answer = (await self._connection.call("GET", session_path(self._session, "directives"))).body
-        directives: list[Mapping[str, Any]] = answer["directives"]
-        return [directive for directive in directives if directive["number"] > self.host.applied]
 
 
 class AsWindow(Sending):
@@ -145,10 +139,8 @@ class AsWindow(Sending):
         """Take one move."""
         self._time = move.time
         match move:
-            case ModelCall(billed=billed):
+            case ModelCall():
                 await self._sync()
-                if billed is not None and not self._managed:
-                    await self._post([ReportUsage(total=billed, time=move.time)])
             case Gain(item=item):
                 self.host.gain(item)
             case Use(item=item):

@@ -1,11 +1,24 @@
 """How the lab writes to a terminal: in colours where there is one, with bars as fine as its characters allow."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
-COLOURS = {"bold": "1", "dim": "2", "low": "32", "moderate": "36", "high": "33", "critical": "31"}
+COLOURS = {
+    "bold": "1",
+    "dim": "2",
+    "low": "32",
+    "moderate": "36",
+    "high": "33",
+    "critical": "31",
+    "system_context": "34",
+    "working_memory": "32",
+    "knowledge_base": "35",
+    "agent_context": "33",
+    "interaction_buffer": "36",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +41,7 @@ class Style:
         return cls(colour=terminal and not os.environ.get("NO_COLOR"), blocks=blocks, live=terminal)
 
     def paint(self, text: str, name: str) -> str:
-        """Colour a text by the name of a status, or make it bold or dim."""
+        """Colour a text by the name of a status or a component, or make it bold or dim."""
         return f"\x1b[{COLOURS[name]}m{text}\x1b[0m" if self.colour else text
 
     def bar(self, ratio: float, width: int, *, mark: float | None = None) -> str:
@@ -42,6 +55,17 @@ class Style:
         if mark is not None and full <= (at := min(int(mark * width), width - 1)):
             cells[at] = tick
         return "".join(cells)
+
+    def stack(self, ratios: Mapping[str, float], width: int) -> str:
+        """Draw what fills a whole as one bar of `width` characters, a stretch in its colour for each part."""
+        full, empty = ("█", "░") if self.blocks else ("#", ".")
+        drawn, at, upto = "", 0, 0.0
+        for name, ratio in ratios.items():
+            upto += ratio
+            end = min(round(upto * width), width)  # rounding where each ends, so that the sum is right
+            drawn += self.paint(full * (end - at), name) if end > at else ""
+            at = max(at, end)
+        return drawn + empty * (width - at)
 
 
 def cut(text: str, width: int, *, ellipsis: str = "…") -> str:

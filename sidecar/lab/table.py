@@ -9,7 +9,7 @@ from sidecar.lab.player import Played
 from sidecar.lab.style import Style, count, cut, duration
 
 BAR = 30
-NAME = 40
+NAME, CELL, NUMBER = 37, 7, 10  # widths of the overview's columns
 HEADINGS = {
     "system_context": "system",
     "working_memory": "memory",
@@ -28,16 +28,12 @@ def overview(sessions: Sequence[Played], style: Style) -> str:
     """Write a line for each session, utilization in percent, and their sum."""
     heads = ["window", *(HEADINGS[component] for component in COMPONENTS)]
     numbers = ["exhausted", "cleanups", "freed", "refused"]
-    lines = [
-        style.paint(
-            f"{'session':<{NAME}}{''.join(f'{head:>8}' for head in heads)}{''.join(f'{head:>11}' for head in numbers)}",
-            "bold",
-        )
-    ]
+    head = "".join([*(f"{text:>{CELL}}" for text in heads), *(f"{text:>{NUMBER}}" for text in numbers)])
+    lines = [style.paint(f"{'session':<{NAME}}{head}", "bold")]
     for played in sessions:
         name = ("  " if played.opened.parent else "") + played.session
         parts = [played.report["overall"], *(played.report["components"][component] for component in COMPONENTS)]
-        cells = "".join(style.paint(f"{_percent(part):>8}", part["status"]) for part in parts)
+        cells = "".join(style.paint(f"{_percent(part):>{CELL}}", part["status"]) for part in parts)
         lines.append(f"{cut(name, NAME - 1):<{NAME}}{cells}{_numbers([played.account])}")
     lines.append(
         style.paint(f"{count(len(sessions), 'session'):<{NAME}}{'':48}", "bold")
@@ -94,7 +90,7 @@ def _numbers(accounts: Sequence[Account]) -> str:
         sum(account.freed.total() for account in accounts),
         sum(account.refused_tokens for account in accounts),
     )
-    return "".join(f"{number:>11,}" for number in sums)
+    return "".join(f"{number:>{NUMBER},}" for number in sums)
 
 
 def _percent(part: dict[str, Any]) -> str:
