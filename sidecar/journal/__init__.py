@@ -1,7 +1,7 @@
 """The journal: where entries become durable. The commit point; it may not lose.
 
 A journal stores *frames*, one per session and commit, and with them, in the same transaction, the archive records and
-the contents that the entries speak of. Implementations: `memory`, `sqlite`, `postgres`; one contract suite holds them all.
+the contents that the entries speak of. One contract suite holds all implementations.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

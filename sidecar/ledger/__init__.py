@@ -1,0 +1,27 @@
+"""The ledger: the one writer. Commands in, durable entries out; the only place where a session may change.
+
+It works in serial turns: decide all commands that wait, append their entries in one go, publish, answer. Nothing is
+decided while an append is under way, so nothing is ever decided on what may turn out not to have happened; and reads
+run between turns, so nobody sees what is not durable. One owner, no locks.
+
+    contract.py    what others say to the ledger and hear from it: replies, records, sinks, limits
+    residents.py   the sessions in memory, and since when nothing was heard of them
+    turn.py        what one turn has decided and has still to store
+    writer.py      the turns themselves, and what happens when the journal fails
+    ledger.py      the face: commands in, reads, start and stop, idle sessions
+"""
+
+from sidecar.ledger.contract import (
+    Ask,
+    Limits,
+    Origin,
+    Overloaded,
+    Record,
+    Reply,
+    SessionView,
+    Sink,
+    Tally,
+)
+from sidecar.ledger.ledger import Ledger
+
+__all__ = ["Ask", "Ledger", "Limits", "Origin", "Overloaded", "Record", "Reply", "SessionView", "Sink", "Tally"]

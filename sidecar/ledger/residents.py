@@ -1,0 +1,131 @@
+"""The sessions in memory, since when nothing was heard of them, and how they come back from the journal.
+
+Each list is kept in the order in which sessions were last heard of, so that looking for idle ones looks at the front
+alone, however many sessions there are.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from sidecar.budget.entries import AnyEntry
+from sidecar.budget.evolve import evolve
+from sidecar.budget.session import Session
+from sidecar.journal import Journal, SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A session, and the server time at which it was last heard of."""
+
+    session: Session
+    seen: float
+
+
+class Residents:
+    """Every open session, active or idle, and the closed ones that were used last."""
+
+    def __init__(self, journal: Journal, *, closed: int) -> None:
+        self._journal = journal
+        self._suspects: dict[SessionId, float] = {}  # to be read again; when they were last heard of
+        self._active: dict[SessionId, Resident] = {}
+        self._idle: dict[SessionId, Resident] = {}
+        self._closed: dict[SessionId, Resident] = {}
+        self._closed_at_most = closed
+
+    @property
+    def open(self) -> int:
+        """How many sessions are open."""
+        return len(self._active) + len(self._idle)
+
+    def active(self) -> Collection[Session]:
+        """The sessions that are neither idle nor closed."""
+        return [resident.session for resident in self._active.values()]
+
+    def get(self, id: SessionId) -> Session | None:
+        """The session, if it is in memory."""
+        resident = self._find(id)
+        return None if resident is None else resident.session
+
+    def seen(self, id: SessionId) -> float | None:
+        """When the session was last heard of, if it is in memory."""
+        resident = self._find(id)
+        return None if resident is None else resident.seen
+
+    def is_idle(self, id: SessionId) -> bool:
+        """Whether the session is open and idle."""
+        return id in self._idle
+
+    def place(self, session: Session, *, seen: float) -> None:
+        """The session was heard of now, and is as it is."""
+        self.drop(session.id)
+        self._suspects.pop(session.id, None)
+        if not session.closed:
+            self._active[session.id] = Resident(session, seen)
+            return
+        self._closed[session.id] = Resident(session, seen)
+        if len(self._closed) > self._closed_at_most:
+            del self._closed[next(iter(self._closed))]
+
+    def drop(self, id: SessionId) -> Resident | None:
+        """Forget the session; the journal has it."""
+        return self._active.pop(id, None) or self._idle.pop(id, None) or self._closed.pop(id, None)
+
+    def retire(self, *, before: float) -> Iterator[Session]:
+        """Make those idle that were last heard of before that time."""
+        for resident in _heard_before(self._active, before):
+            id = resident.session.id
+            self._idle[id] = self._active.pop(id)
+            yield resident.session
+
+    def silent(self, *, before: float) -> list[SessionId]:
+        """The idle sessions that were last heard of before that time."""
+        return [resident.session.id for resident in _heard_before(self._idle, before)]
+
+    # --- from the journal -------------------------------------------------------------------------------------------
+
+    async def fold(self, id: SessionId, *, then: Iterable[AnyEntry] = ()) -> Session | None:
+        """The session as the journal has it, and as the entries `then` change it; it is not kept."""
+        session: Session | None = None
+        async for stored in self._journal.read(id):
+            session = evolve(session, stored.entry, id=id)
+        for entry in then:
+            session = evolve(session, entry, id=id)
+        return session
+
+    async def restore(self) -> None:
+        """Bring back every open session, and the closed ones that were used last."""
+        async for stored in self._journal.read():
+            id = stored.session
+            session = self.get(id)
+            if session is None and stored.version > 1:  # opened again after it was closed and forgotten
+                session = await self.fold(id)
+            if session is None or stored.version > session.version:
+                session = evolve(session, stored.entry, id=id)
+            self.place(session, seen=stored.written_at)
+
+    def suspect(self, ids: Iterable[SessionId], *, now: float) -> None:
+        """What memory says of these sessions may not be what the journal says: forget it until it was read again."""
+        for id in ids:
+            resident = self.drop(id)
+            self._suspects[id] = now if resident is None else resident.seen
+
+    async def reread(self) -> None:
+        """Bring the suspects back. Raises `JournalError`; those that could not be read stay suspect."""
+        while self._suspects:
+            id, seen = next(iter(self._suspects.items()))
+            session = await self.fold(id)
+            self._suspects.pop(id, None)
+            if session is not None:
+                self.place(session, seen=seen)
+
+    def _find(self, id: SessionId) -> Resident | None:
+        return self._active.get(id) or self._idle.get(id) or self._closed.get(id)
+
+
+def _heard_before(residents: dict[SessionId, Resident], time: float) -> list[Resident]:
+    found = []
+    for resident in residents.values():
+        if resident.seen >= time:
+            break
+        found.append(resident)
+    return found

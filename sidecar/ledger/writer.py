@@ -1,0 +1,289 @@
+"""The writer: a single long-lived task that takes turns.
+
+A failed append may have happened or not. Nothing is undone in memory: the sessions of the turn are read again from the
+journal, and until the journal takes writes again, commands are refused before they are decided.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from sidecar.budget.commands import Command, EraseArchive, ExpireSession, OpenSession, RestoreItem
+from sidecar.budget.decide import Defaults, decide
+from sidecar.budget.errors import BudgetError, Conflict
+from sidecar.budget.session import Session
+from sidecar.journal import ArchiveRecord, Journal, JournalError, Outcome, SessionId
+from sidecar.ledger.contract import Ask, Limits, Overloaded, Record, Reply, Sink
+from sidecar.ledger.residents import Residents
+from sidecar.ledger.turn import Batch, Turn, Waiting
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 8  # how often a command is decided because another writer was first
+_HEAL_FIRST, _HEAL_LAST = 0.05, 5.0  # seconds between attempts to write to a journal that is down
+
+
+class Writer:
+    """Takes commands in batches, decides them in turns, and is the only one to change the residents.
+
+    `clock` is the server's time in epoch seconds, `stopwatch` measures. `on_append` is told of every append: seconds,
+    entries, whether it succeeded.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        residents: Residents,
+        *,
+        defaults: Defaults,
+        sinks: Sequence[Sink],
+        limits: Limits,
+        clock: Callable[[], float],
+        stopwatch: Callable[[], float],
+        on_append: Callable[[float, int, bool], None] | None,
+    ) -> None:
+        self._journal = journal
+        self._residents = residents
+        self._defaults = defaults
+        self._sinks = sinks
+        self._limits = limits
+        self._clock = clock
+        self._stopwatch = stopwatch
+        self._on_append = on_append
+        self._queue: deque[Waiting] = deque()
+        self._woken = asyncio.Event()
+        self._between_turns = asyncio.Event()
+        self._between_turns.set()
+        self._down: JournalError | None = None
+        self._stopping = False
+        self._working: asyncio.Task[None] | None = None
+        self._healing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to take turns."""
+        self._working = asyncio.create_task(self._work())
+
+    async def stop(self, patience: float) -> None:
+        """Take no more commands, finish those that wait, but no longer than `patience` seconds."""
+        self._stopping = True
+        self._woken.set()
+        if self._working is not None:
+            await asyncio.wait([self._working], timeout=patience)
+        tasks = [task for task in (self._working, self._healing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._refuse_waiting(JournalError("the sidecar is stopping"))
+
+    @property
+    def journal_up(self) -> bool:
+        """Whether the journal took the last write."""
+        return self._down is None
+
+    async def settled(self) -> None:
+        """Wait until no turn is under way."""
+        while not self._between_turns.is_set():
+            await self._between_turns.wait()
+
+    def submit(self, asks: Sequence[Ask]) -> Batch:
+        """Queue commands that came together. Raises `JournalError` or `Overloaded` where none of them is taken."""
+        if self._stopping:
+            raise JournalError("the sidecar is stopping")
+        if self._down is not None:
+            raise JournalError(f"the journal takes no writes: {self._down}")
+        if self._queue and len(self._queue) + len(asks) > self._limits.waiting_commands:
+            raise Overloaded(f"{len(self._queue)} commands wait already")
+        batch = Batch(len(asks))
+        self._queue.extend(Waiting(ask, batch, place) for place, ask in enumerate(asks))
+        self._woken.set()
+        return batch
+
+    # --- turns ------------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while self._queue or not self._stopping:
+            if not self._queue:
+                self._woken.clear()
+                await self._woken.wait()
+                continue
+            await self._gather()
+            turn = Turn(now=self._clock())
+            self._between_turns.clear()
+            try:
+                await self._decide_waiting(turn)
+                await self._store(turn)
+                with contextlib.suppress(JournalError):
+                    await self._residents.reread()
+            except Exception as error:  # noqa: BLE001 - a fault must not end the only writer
+                _log.exception("a turn of the ledger broke off")
+                self._residents.suspect(turn.sessions, now=turn.now)
+                for waiting in turn.waiting():
+                    waiting.answer(error)
+            finally:
+                self._between_turns.set()
+
+    async def _gather(self) -> None:
+        """Wait while each round of the event loop brings more commands: they all share one commit."""
+        waiting = 0
+        while waiting < len(self._queue) < self._limits.turn_commands:
+            waiting = len(self._queue)
+            await asyncio.sleep(0)
+
+    async def _decide_waiting(self, turn: Turn) -> None:
+        begun = self._stopwatch()
+        while self._queue and len(turn.decided) < self._limits.turn_commands:
+            ask = self._queue[0].ask
+            if _archived_item(ask.command) is not None and ask.session in turn.changes:
+                return  # the record it speaks of may be among what this turn has still to store
+            await self._decide(turn, self._queue.popleft())
+            if self._stopwatch() - begun > self._limits.turn_seconds:
+                return
+
+    async def _decide(self, turn: Turn, waiting: Waiting) -> None:
+        ask = waiting.ask
+        session, version = None, 0
+        try:
+            self._check_expiry(turn, ask)
+            session = await self._session(turn, ask.session)
+            if session is not None:
+                version = session.version
+            self._check_room(turn, ask, session)
+            archived = await self._archived(ask)
+            begun = self._stopwatch()
+            decision = decide(
+                session,
+                ask.command,
+                id=ask.session,
+                now=turn.now,
+                defaults=self._defaults,
+                auto_open=ask.auto_open,
+                answered=ask.answered,
+                archived=archived,
+                stopwatch=self._stopwatch,
+            )
+            seconds = self._stopwatch() - begun
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this caller alone
+            if not isinstance(error, BudgetError | JournalError | Overloaded):
+                _log.exception("command %s of session %r failed", ask.command.type, ask.session)
+            if session is not None and session.version != version:
+                # Half applied: the journal, and what this turn has to add to it, are the truth.
+                del turn.sessions[ask.session]
+                self._residents.suspect([ask.session], now=turn.now)
+            turn.refuse(waiting, error)
+            return
+        for run in decision.runs:
+            seconds -= run.duration
+        turn.add(waiting, decision, seconds)
+
+    async def _session(self, turn: Turn, id: SessionId) -> Session | None:
+        """The session as this turn has left it so far."""
+        if id in turn.sessions:
+            return turn.sessions[id]
+        session = self._residents.get(id)
+        if session is None:
+            change = turn.changes.get(id)
+            session = await self._residents.fold(id, then=change.entries if change is not None else ())
+        turn.sessions[id] = session
+        return session
+
+    async def _archived(self, ask: Ask) -> ArchiveRecord | None:
+        item = _archived_item(ask.command)
+        return None if item is None else await self._journal.archive_record(ask.session, item)
+
+    def _check_room(self, turn: Turn, ask: Ask, session: Session | None) -> None:
+        opens = isinstance(ask.command, OpenSession) or ask.auto_open
+        if opens and (session is None or session.closed):
+            opening = sum(self._residents.get(id) is None for id in turn.changes)
+            if self._residents.open + opening >= self._limits.open_sessions:
+                raise Overloaded(f"{self._limits.open_sessions} sessions are open, which is the limit", retry_after=60)
+
+    def _check_expiry(self, turn: Turn, ask: Ask) -> None:
+        """Do not close for silence a session that was heard of while its closing waited for its turn."""
+        if isinstance(ask.command, ExpireSession):
+            seen = self._residents.seen(ask.session)
+            if ask.session in turn.sessions or seen is None or seen >= turn.now - self._limits.close_after:
+                raise Conflict(f"session {ask.session!r} was heard of meanwhile")
+
+    async def _store(self, turn: Turn) -> None:
+        """Append what was decided, in one go; then publish and answer."""
+        outcomes: dict[SessionId, Outcome | Exception] = {}
+        if turn.changes:
+            frames = turn.frames()
+            begun = self._stopwatch()
+            try:
+                stored = await self._journal.append(frames)
+                outcomes.update(zip(turn.changes, stored, strict=True))
+            except Exception as error:  # noqa: BLE001 - whatever it is, these entries are not durable
+                if isinstance(error, JournalError):
+                    self._go_down(error)
+                else:
+                    _log.exception("the journal could not be given a turn's entries")
+                outcomes.update(dict.fromkeys(turn.changes, error))
+            if self._on_append is not None:
+                failed = any(isinstance(outcome, Exception) for outcome in outcomes.values())
+                self._on_append(self._stopwatch() - begun, turn.entries(), not failed)
+        moved = [id for id, outcome in outcomes.items() if outcome != "stored"]
+        self._residents.suspect(moved, now=turn.now)
+        self._answer(turn, outcomes)
+
+    def _answer(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
+        again: list[Waiting] = []
+        for decided in turn.decided:
+            waiting, decision = decided.waiting, decided.outcome
+            id = waiting.ask.session
+            outcome = outcomes.get(id, "stored")
+            if isinstance(outcome, Exception):
+                waiting.answer(type(outcome)(*outcome.args))
+            elif outcome == "conflict":
+                waiting.tries += 1
+                if waiting.tries < _TRIES:
+                    again.append(waiting)
+                else:
+                    waiting.answer(JournalError(f"others keep writing to session {id!r}"))
+            elif isinstance(decision, Exception):
+                waiting.answer(decision)
+            else:
+                session = turn.sessions.get(id) or decision.session
+                if id in turn.sessions:
+                    self._residents.place(session, seen=turn.now)
+                self._publish(decided.record(decision, session, turn.now))
+                waiting.answer(Reply(body=decision.reply, created=decision.created, duplicate=decision.duplicate))
+        self._queue.extendleft(reversed(again))
+
+    def _publish(self, record: Record) -> None:
+        for sink in self._sinks:
+            try:
+                sink.publish(record)
+            except Exception:  # noqa: BLE001 - what is durable is answered, whoever cannot show it
+                _log.exception("a sink could not take a record")
+
+    # --- failure ----------------------------------------------------------------------------------------------------
+
+    def _go_down(self, error: JournalError) -> None:
+        """Refuse what waits and what comes, until the journal takes writes again."""
+        _log.error("the journal takes no writes: %s", error)
+        self._down = error
+        self._healing = asyncio.create_task(self._heal())
+        self._refuse_waiting(error)
+
+    def _refuse_waiting(self, error: JournalError) -> None:
+        while self._queue:
+            self._queue.popleft().answer(JournalError(*error.args))
+
+    async def _heal(self) -> None:
+        pause = _HEAL_FIRST
+        while self._down is not None:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _HEAL_LAST)
+            with contextlib.suppress(JournalError):
+                await self._journal.check()
+                await self._residents.reread()
+                self._down = None
+        _log.info("the journal takes writes again")
+
+
+def _archived_item(command: Command) -> str | None:
+    """The archived item that a command cannot be decided without."""
+    return command.item if isinstance(command, RestoreItem | EraseArchive) else None
