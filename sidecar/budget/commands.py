@@ -26,6 +26,14 @@ class NoControls:
         return {**handler(source), "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 
 
+class StopAtFirst:
+    """The first wrong element of an array is reported and no other: an array may have millions of them."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Say it as pydantic's `fail_fast`."""
+        return {**handler(source), "fail_fast": True}
+
+
 Name: TypeAlias = Annotated[str, NoControls(), MinLen(1), MaxLen(256)]
 Text: TypeAlias = Annotated[str, MaxLen(4096)]
 # RFC 3339 with an offset, or seconds since the epoch; read by `session.parse_time`.
@@ -104,8 +112,8 @@ class TaskSpec:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     id: Name
-    files: Annotated[list[Text], MaxLen(10_000)] = field(default_factory=list)
-    agents: Annotated[list[Text], MaxLen(10_000)] = field(default_factory=list)
+    files: Annotated[list[Text], StopAtFirst(), MaxLen(10_000)] = field(default_factory=list)
+    agents: Annotated[list[Text], StopAtFirst(), MaxLen(10_000)] = field(default_factory=list)
     estimated_minutes: Annotated[float, Ge(0), Le(1_000_000)] = 0.0
 
 
@@ -226,7 +234,7 @@ class SyncWindow(Command):
 
     type = "sync_window"
 
-    items: list[WindowItem]
+    items: Annotated[list[WindowItem], StopAtFirst()]
     through: Annotated[int, Ge(0)] = 0
 
 
@@ -249,7 +257,7 @@ class Acknowledge(Command):
 
     through: Annotated[int, Ge(0)]
     sizes: dict[Name, Tokens] = field(default_factory=dict)
-    failed: list[Failure] = field(default_factory=list)
+    failed: Annotated[list[Failure], StopAtFirst()] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +266,7 @@ class PlanTasks(Command):
 
     type = "plan_tasks"
 
-    tasks: Annotated[list[TaskSpec], MinLen(1), MaxLen(1_000)]
+    tasks: Annotated[list[TaskSpec], StopAtFirst(), MinLen(1), MaxLen(1_000)]
     preempt: bool = False
     adjust: bool = False
 
