@@ -108,8 +108,11 @@ def suggest_shares(
         for name in adjustable
         if needs.get(name, 0) and wanted[name] > allocated[name]
     }
-    floor = portion(policy.adapt.floor)(total)
-    spare = {name: max(0, allocated[name] - max(wanted[name], floor)) for name in adjustable if name not in lacks}
+    spare = {
+        name: _above_floor(total, allocated[name], shares[name], wanted[name], policy.adapt.floor)
+        for name in adjustable
+        if name not in lacks
+    }
     missing, there = sum(lacks.values()), sum(spare.values())
     if not missing or missing > there:
         return None
@@ -172,6 +175,16 @@ def _sum(needs: Iterable[Needs]) -> Needs:
         for name, tokens in each.items():
             total[name] += tokens
     return total
+
+
+def _above_floor(total: int, allocated: int, share: float, wanted: int, floor: float) -> int:
+    """The whole tokens that a component can give without falling below what it wants, or below the floor.
+
+    The floor holds for its tokens and for its share: the split may have rounded either way between them.
+    """
+    by_tokens = allocated - max(wanted, portion(floor)(total))
+    by_share = int((exact(share) - exact(floor)) * total)
+    return max(0, min(by_tokens, by_share))
 
 
 def _portions(amount: int, spare: Mapping[Component, int]) -> Needs:

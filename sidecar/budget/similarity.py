@@ -49,9 +49,10 @@ def superseded(items: Iterable[Item], *, within: float, bits: int) -> dict[str, 
         elif isinstance(mark, int):
             similar = None
             for mask, table in tables:
-                bucket = table.get(mark & mask)
+                key = mark & mask
+                bucket = table.get(key)
                 if bucket is None:
-                    table[mark & mask] = [mark]
+                    table[key] = [mark]
                     continue
                 if similar is None:
                     similar = _nearest(bucket, mark, latest, until, bits)
