@@ -5,44 +5,42 @@ from typing import Final
 
 from sidecar.exporters.catalog import OTHER
 
-# A name as a label: longer ones are cut. Folded names remembered, so that each is counted as dropped once.
-MAX_LENGTH: Final = 64
-MAX_FOLDED: Final = 10_000
+MAX_LENGTH: Final = 64  # characters of a name that a label shows
+MAX_NAMES: Final = 10_000  # names remembered, so that each folded one is counted once
 
 
 class AgentLabels:
-    """Maps an agent's name to its label. The first `limit` labels are given out for good; `other` is beyond the bound.
+    """Maps an agent's name to its label: the first `limit` labels are given out for good, then `other`.
 
-    `configured` is the operator's own agent and never folded; `folded` is called once per name that was.
+    `begin` is told of each label when it is first used, `fold` once of each name that has to share `other`. The
+    `configured` agent is the operator's own: its label is there from the start.
     """
 
-    def __init__(self, configured: str, *, limit: int, folded: Callable[[], None]) -> None:
+    def __init__(self, configured: str, *, limit: int, begin: Callable[[str], None], fold: Callable[[], None]) -> None:
         self._limit = max(1, limit)
-        self._folded = folded
+        self._begin = begin
+        self._fold = fold
         self._labels: dict[str, str] = {}
-        self._given: set[str] = set()
-        self._others: set[str] = set()
+        self._begun: set[str] = set()
         self(configured)
 
     def __call__(self, name: str) -> str:
         """The label of an agent."""
-        label = self._labels.get(name)
-        if label is not None:
-            return label
-        label = tidy(name)
-        if label not in self._given:
-            if len(self._given) >= self._limit and label != OTHER:
-                return self._fold(name)
-            self._given.add(label)
-        if len(self._labels) < MAX_FOLDED:
-            self._labels[name] = label
-        return label
+        return self._labels.get(name) or self._find(name)
 
-    def _fold(self, name: str) -> str:
-        if name not in self._others and len(self._others) < MAX_FOLDED:
-            self._others.add(name)
-            self._folded()
-        return OTHER
+    def _find(self, name: str) -> str:
+        label = tidy(name)
+        folded = label not in self._begun and len(self._begun - {OTHER}) >= self._limit
+        if folded:
+            label = OTHER
+        if label not in self._begun:
+            self._begun.add(label)
+            self._begin(label)
+        if len(self._labels) < MAX_NAMES:
+            self._labels[name] = label
+            if folded:
+                self._fold()
+        return label
 
 
 def tidy(name: str) -> str:

@@ -57,8 +57,8 @@ class Metric:
     """One metric, under the name that the text format shows (counters with `_total`).
 
     `labels`: each label's possible values (`OPEN`: bounded elsewhere, as the text of `help` says). `initial`: the
-    values, `agent` left out, of the series that are at 0 from the start; None is every combination. `detail`: shown only
-    with `metrics_detail`. `feeds`: the entries, or the part of the program, that it comes from.
+    values, `agent` left out, of the series that are at 0 from the start; None is every combination. `detail`: shown
+    only with `metrics_detail`. `feeds`: the entries, or the part of the program, that it comes from.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Counters and histograms, each entry counted once as it becomes durable."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from sidecar.budget.entries import (
     Allocated,
@@ -34,9 +34,7 @@ from sidecar.budget.policy import COMPONENTS, Mode
 from sidecar.budget.session import ratio
 from sidecar.exporters.catalog import CATALOG, CLEANED, COMPONENT_OF_STEP, PREDICTED, Metric
 from sidecar.exporters.series import Counted, Distributed
-
-if TYPE_CHECKING:
-    from sidecar.ledger import Record
+from sidecar.ledger import Record
 
 # Makes an exemplar's text of a value; empty where there is no trace to point to.
 Exemplar: TypeAlias = Callable[[float], str]
@@ -98,7 +96,7 @@ class Counting:
         for values in metric.initial_series():
             self.family(metric.name)[(*before, *values)]  # to ask for a series is to begin it
 
-    def record(self, agent: str, record: "Record", exemplar: Exemplar | None) -> None:
+    def record(self, agent: str, record: Record, exemplar: Exemplar | None) -> None:
         """Count what one command did. `exemplar` is asked where a series shows one."""
         for stored in record.entries:
             self._count(agent, record, stored.entry, exemplar)
@@ -108,7 +106,7 @@ class Counting:
                 self._durations[run.component,].observe(run.duration, exemplar(run.duration) if exemplar else "")
 
     def _count(  # noqa: C901, PLR0912 - one branch an entry, as many as there are
-        self, agent: str, record: "Record", entry: AnyEntry, exemplar: Exemplar | None
+        self, agent: str, record: Record, entry: AnyEntry, exemplar: Exemplar | None
     ) -> None:
         session = record.session
         match entry:  # the most frequent first

@@ -1,20 +1,21 @@
 """The Prometheus exporter: a sink that counts, and the scrape that shows it.
 
 Counting happens when entries are durable, on the event loop, in plain numbers (`counting`, `windows`). A scrape reads
-what takes longer in small pieces between the ledger's turns, fills in the gauges and joins the lines, so that it never
+what takes longer in small pieces, fills in the gauges and joins the lines, so that it never
 holds the loop for more than a few milliseconds, whatever the number of sessions.
 """
 
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 import sidecar
+from sidecar.budget.entries import Opened
 from sidecar.budget.policy import COMPONENTS, STATUSES, Component
 from sidecar.budget.session import Session, ratio
 from sidecar.exporters.agents import AgentLabels
@@ -24,26 +25,21 @@ from sidecar.exporters.lag import LoopLag
 from sidecar.exporters.negotiation import content_type
 from sidecar.exporters.series import OPENMETRICS, Cell, exemplar, exposition
 from sidecar.exporters.windows import AgentSums, ComponentSums, Windows
-
-if TYPE_CHECKING:
-    from sidecar.ledger import Record
+from sidecar.ledger import Record
 
 # How long a scrape may work before others on the loop have their turn, and how long it reads at all: what it did not
 # get round to is read by the next scrape, and shown as it was until then. In seconds.
 PIECE: Final = 0.002
 PATIENCE: Final = 1.0
-
-
-async def _at_once() -> None:
-    """Wait for nothing."""
+LEDGER: Final = "idle"  # the origin of what the ledger itself commands
 
 
 class Exporter:
     """The metrics of SPEC section 6. A `Sink` of the ledger and the `Tally` of the receivers.
 
     `agent` is the operator's own: its series are there from the start. `max_agents` bounds the agents that have series
-    of their own; `detail` shows the metrics that a pod does without. `exemplar`: labels that lead from a record to its
-    trace. `between_turns` waits until no append is under way; `journal_up` says whether the journal can be written.
+    of their own; `detail` shows the metrics that a pod does without. Two are set later, where there is such a thing:
+    `exemplar` gives the labels that lead from a record to its trace, `journal_up` tells whether the journal works.
     """
 
     def __init__(
@@ -57,7 +53,6 @@ class Exporter:
         lag_interval: float = 1.0,
     ) -> None:
         self.exemplar: Callable[[Record], Mapping[str, str] | None] | None = None
-        self.between_turns: Callable[[], Awaitable[None]] = _at_once
         self.journal_up: Callable[[], bool] | None = None
         self._journal_works = True
         self._monotonic = monotonic
@@ -79,8 +74,7 @@ class Exporter:
         build[sidecar.__version__, platform.python_version()].value = 1
         self._process = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._process)
-        self._label = AgentLabels(agent, limit=max_agents, folded=lambda: self.dropped("agent_label", "max_agents"))
-        self._agent_of(agent)
+        self._label = AgentLabels(agent, limit=max_agents, begin=self._begin_agent, fold=self._fold_agent)
 
     def start(self) -> None:
         """Begin to measure the event loop."""
@@ -92,27 +86,25 @@ class Exporter:
 
     # What the ledger says
 
-    def publish(self, record: "Record") -> None:
+    def publish(self, record: Record) -> None:
         """Count a command whose entries are durable."""
         session = record.session
-        agent = self._agent_of(session.agent)
-        if record.origin is not None:
+        agent = self._label(session.agent)
+        if record.origin is not None and record.origin.receiver != LEDGER:
             self.received(record.origin.receiver, record.command.type)
-        entries = record.entries
         self._counting.record(agent, record, None if self.exemplar is None else self._exemplar_of(record))
-        opened = bool(entries) and entries[0].entry.type == "opened"
-        self._windows.update(session, agent, opened=opened)
+        self._windows.update(session, agent, opened=bool(record.entries) and type(record.entries[0].entry) is Opened)
 
     def adopt(self, sessions: Iterable[Session]) -> None:
         """Show sessions that were there before: restored by a restart. Nothing is counted."""
         for session in sessions:
-            agent = self._agent_of(session.agent)
+            agent = self._label(session.agent)
             self._counting.begin_mode(agent, session.mode)
             self._windows.update(session, agent)
 
     def retire(self, session: Session) -> None:
         """The session went idle: out of the gauges, until it is published again."""
-        self._windows.retire(session, self._agent_of(session.agent))
+        self._windows.retire(session, self._label(session.agent))
 
     def forget(self, session: Session) -> None:
         """Another replica serves the session now: its gauges come from there."""
@@ -166,22 +158,15 @@ class Exporter:
         return text.encode() + process + (b"# EOF\n" if openmetrics else b""), answer
 
     async def _look_closer(self) -> None:
-        """Read what takes time, of the sessions that changed."""
-        changed = self._windows.take_changed()
-        if not changed:
-            return
-        await self.between_turns()
+        """Read what takes time, of the sessions that changed; let others run after each piece of work."""
         begun = since = self._monotonic()
-        for session in changed:
+        for session in self._windows.take_changed():
             if since - begun > PATIENCE:
                 self._windows.leave_changed(session)
                 continue
-            for place in range(Windows.PLACES):
-                self._windows.look_closer(session, place)
-                now = self._monotonic()
-                if now - since > PIECE:
+            for _ in self._windows.look_closer(session):
+                if self._monotonic() - since > PIECE:
                     await asyncio.sleep(0)
-                    await self.between_turns()
                     since = self._monotonic()
 
     async def _fill_in(self) -> None:
@@ -225,15 +210,14 @@ class Exporter:
     def _gauge(self, name: str, *labels: str) -> Cell:
         return self._counting.counted(f"token_budget_{name}")[labels]
 
-    def _agent_of(self, name: str) -> str:
-        """The label of an agent; its series begin when it is first seen."""
-        label = self._label(name)
-        if label not in self._windows.agents:
-            self._counting.begin_agent(label)
-            self._windows.agent(label)
-        return label
+    def _begin_agent(self, label: str) -> None:
+        self._counting.begin_agent(label)
+        self._windows.agent(label)
 
-    def _exemplar_of(self, record: "Record") -> Exemplar:
+    def _fold_agent(self) -> None:
+        self.dropped("agent_label", "max_agents")
+
+    def _exemplar_of(self, record: Record) -> Exemplar:
         def text(value: float) -> str:
             labels = self.exemplar(record) if self.exemplar is not None else None
             return exemplar(labels, value, self._clock()) if labels else ""

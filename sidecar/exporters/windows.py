@@ -5,7 +5,7 @@ no scrape adds up sessions, and nothing that is not durable is ever shown. Two t
 wait for: what a cleanup would free, and the forecast. They are read for the sessions that changed, when somebody looks.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from sidecar.budget.policy import COMPONENTS, STATUSES, Mode, Status
@@ -85,7 +85,7 @@ class _Part:
 
 
 class _Window:
-    """What one session contributes to the sums of `agent`. `version` is the session's when it was last looked at."""
+    """What one session contributes to the sums of `agent`. `version` is the session's then; -1 while it is idle."""
 
     __slots__ = (
         "agent",
@@ -127,21 +127,19 @@ class Windows:
 
     def update(self, session: Session, label: str, *, opened: bool = False) -> None:
         """Let the sums follow a session's present state. `opened`: it is new, and began as a low window."""
-        agent = self.agent(label)
         window = self._windows.get(session.id)
-        if window is not None and window.agent is not agent:
-            self.drop(session.id)
-            window = None
+        if window is not None and window.version == session.version:
+            return  # another command of the same turn, or one that changed nothing
         if session.closed:
             self.drop(session.id)
             return
-        if window is None:
+        agent = self.agent(label)
+        if window is None or window.agent is not agent:
+            self.drop(session.id)
             window = self._windows[session.id] = _Window(agent)
-        elif window.version == session.version and window.status is not None:
-            return
         window.version = session.version
         self._changed[session.id] = session
-        kind = (session.mode, "drifted" if session.drifted else "active")
+        kind = (session.mode, "drifted" if session.directives and session.drifted else "active")
         if kind != window.kind:
             self._count(window, kind)
         used = self._follow_components(session, window, agent) + session.unattributed
@@ -153,12 +151,12 @@ class Windows:
         window.total, window.used, window.unattributed = total, used, session.unattributed
         window.directives = len(session.directives)
         utilization = used / total if total > 0 else float(used)
-        agent.fullest.put(session.id, utilization)
+        agent.fullest[session.id] = utilization
         if window.directives:
             oldest = next(iter(session.directives.values()))
-            agent.oldest.put(session.id, session.clock - oldest.sent_at)
+            agent.oldest[session.id] = session.clock - oldest.sent_at
         else:
-            agent.oldest.put(session.id, None)
+            agent.oldest.pop(session.id, None)
         status = session.policy.status(utilization)
         if status != window.status:
             self._move(window, status, before="low" if opened and window.status is None else window.status)
@@ -175,7 +173,7 @@ class Windows:
                 sums.allocated += allocated - part.allocated
                 part.used, part.allocated = used, allocated
                 utilization = used / allocated if allocated > 0 else float(used)
-                sums.fullest.put(session.id, utilization)
+                sums.fullest[session.id] = utilization
                 status = session.policy.status(utilization)
                 if status != part.status:
                     if part.status is not None:
@@ -214,12 +212,12 @@ class Windows:
         agent.pending -= window.pending
         agent.directives -= window.directives
         for worst in (agent.fullest, agent.oldest, agent.soonest):
-            worst.put(session, None)
+            worst.pop(session, None)
         for part, sums in zip(window.parts, agent.components, strict=True):
             sums.used -= part.used
             sums.allocated -= part.allocated
             sums.borrowed -= part.borrowed
-            sums.fullest.put(session, None)
+            sums.fullest.pop(session, None)
             if part.status is not None:
                 sums.sessions[part.status] -= 1
             _reclaim(sums, part, None)
@@ -256,21 +254,35 @@ class Windows:
         if session.id in self._windows:
             self._changed.setdefault(session.id, session)
 
-    def look_closer(self, session: Session, place: int) -> None:
-        """Read what costs time, a piece at each `place`: a component's reclaimable tokens, and last the forecast.
+    def look_closer(self, session: Session) -> Iterator[None]:
+        """Read what takes time, piece by piece; others may run between two pieces.
 
-        To be called between the ledger's turns.
+        A session that the ledger is deciding on stays changed: what it holds may turn out not to have happened.
         """
+        for place, component in enumerate(COMPONENTS):
+            window = self._durable(session)
+            if window is None:
+                return
+            _reclaim(window.agent.components[place], window.parts[place], session.reclaimable(component))
+            yield
+        window = self._durable(session)
+        if window is not None:
+            eta = session.forecast().get("eta_seconds")
+            if eta is not None:
+                window.agent.soonest[session.id] = eta
+            else:
+                window.agent.soonest.pop(session.id, None)
+            yield
+
+    def _durable(self, session: Session) -> _Window | None:
+        """The window, if it is active and the session has not moved on since it was published."""
         window = self._windows.get(session.id)
         if window is None or window.status is None:
-            return
-        if place < len(COMPONENTS):
-            component = COMPONENTS[place]
-            _reclaim(window.agent.components[place], window.parts[place], session.reclaimable(component))
-        else:
-            window.agent.soonest.put(session.id, session.forecast().get("eta_seconds"))
-
-    PLACES: Final = len(COMPONENTS) + 1
+            return None
+        if window.version != session.version:
+            self.leave_changed(session)
+            return None
+        return window
 
 
 def _reclaim(sums: ComponentSums, part: _Part, tokens: int | None) -> None:

