@@ -93,13 +93,13 @@ class Held:
     def used(self) -> int:
         """Tokens in the window, at least 0."""
         used = self.item_tokens + self.unheld
-        return max(0, used)
+        return used if used > 0 else 0  # noqa: FURB136 - read many times a decision; `max` costs three times as much
 
     @property
     def available(self) -> int:
         """What is left of the budget, at least 0."""
         left = self.allocated - self.used
-        return max(0, left)
+        return left if left > 0 else 0  # noqa: FURB136 - as above
 
     @property
     def utilization(self) -> float:

@@ -32,18 +32,22 @@ class Turn:
     runs: list[CleanupRun] = field(default_factory=list)
     contents: dict[int, str] = field(default_factory=dict)
     protected: set[str] = field(default_factory=set)  # items of the current command
-    over: dict[Component, bool] = field(default_factory=dict)  # above its budget when the command began
+    over: set[Component] = field(default_factory=set)  # above their budgets when the command began
     exhausted: set[Component] = field(default_factory=set)
     cleaned: set[Component] = field(default_factory=set)
 
     def begin(self) -> None:
         """Note where the components stand before the command."""
-        self.over = {name: held.used > held.allocated for name, held in self.session.components.items()}
+        for name, held in self.session.components.items():
+            if held.used > held.allocated:
+                self.over.add(name)
 
     def emit(self, entry: AnyEntry) -> None:
         """Make an entry true. The first one of a command carries its id and whether its answer has directives."""
         if not self.entries and (self.event is not None or self.answered):
-            entry = replace(entry, event=self.event, answered=self.answered)
+            # Nobody else has seen the entry yet; `replace` would take longer than the rest of most decisions.
+            object.__setattr__(entry, "event", self.event)
+            object.__setattr__(entry, "answered", self.answered)
         self.entries.append(entry)
         evolve(self.session, entry, id=self.session.id)
 
@@ -115,7 +119,7 @@ class Turn:
             used = held.used
             if used <= held.allocated:
                 continue
-            if not self.over[component]:
+            if component not in self.over:
                 self.exhaust(component, tokens=used - held.allocated, available=0, by_request=False)
             elif not self._grown(component, held.budget_mark):
                 continue
