@@ -41,13 +41,13 @@ class Config:
         "HOST:PORT|unix:PATH",
         repeat=True,
     )
-    telemetry: HostPort = setting(
-        HostPort("0.0.0.0", 9464),  # noqa: S104 - Prometheus and the kubelet come from outside the pod, and find no API here
+    telemetry: HostPort = setting(  # noqa: RUF009 - it makes a field, as `field` does
+        HostPort("0.0.0.0", 9464),  # noqa: S104 - Prometheus and the kubelet are outside the pod; there is no API here
         "where /metrics and the health checks listen",
         forms.host_port,
         "HOST:PORT",
     )
-    otlp: HostPort | None = setting(
+    otlp: HostPort | None = setting(  # noqa: RUF009 - as above
         HostPort("127.0.0.1", 4318),
         "where OTLP/HTTP is received",
         forms.optional(forms.host_port),
@@ -97,7 +97,9 @@ class Config:
 
     # --- when a session ends ----------------------------------------------------------------------------------------
 
-    idle_after: float = setting(900.0, "idle, and out of the gauges, after this time without an event", forms.duration, "DURATION")
+    idle_after: float = setting(
+        900.0, "idle, and out of the gauges, after this time without an event", forms.duration, "DURATION"
+    )
     close_after: float = setting(86400.0, "closed after this time without an event", forms.duration, "DURATION")
 
     # --- how much it takes on ---------------------------------------------------------------------------------------
@@ -108,7 +110,9 @@ class Config:
     max_waiting: int = setting(
         10_000, "commands that may wait for the journal; one more is answered 429", forms.whole(at_least=1), "COUNT"
     )
-    max_body_bytes: int = setting(16 << 20, "size of a request's body, unpacked; a larger one is answered 413", forms.size, "SIZE")
+    max_body_bytes: int = setting(
+        8 << 20, "size of a request's body, unpacked; a larger one is answered 413", forms.size, "SIZE"
+    )
     max_batch_events: int = setting(
         10_000, "events in one batch; a longer one is answered 413", forms.whole(at_least=1), "COUNT"
     )
@@ -116,7 +120,10 @@ class Config:
     # --- what it tells ----------------------------------------------------------------------------------------------
 
     max_agents: int = setting(
-        20, "agents with metrics of their own; those after them are counted as `other`", forms.whole(at_least=1), "COUNT"
+        20,
+        "agents with metrics of their own; those after them are counted as `other`",
+        forms.whole(at_least=1),
+        "COUNT",
     )
     metrics_detail: bool = setting(False, "export the metrics marked as detail too", forms.flag, "true|false")
     log_level: Literal["debug", "info", "warning", "error"] = setting(

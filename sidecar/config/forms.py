@@ -1,7 +1,7 @@
 """The forms that a setting's value can have: each reads what was written and says its rule when it is not that.
 
-A form takes text (flags, environment) as well as what TOML reads (numbers, booleans, lists), and raises `ValueError` with a
-rule that completes the sentence "<name> ...": "must be a whole number of 1 or more".
+A form takes text (flags, environment) as well as what TOML reads (numbers, booleans, lists), and raises `ValueError`
+with a rule that completes the sentence "<name> ...": "must be a whole number of 1 or more".
 """
 
 import re
@@ -22,6 +22,7 @@ WORDS = {
     False: ("false", "no", "off", "0"),
 }
 SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})")
 BYTES = {"": 1, "k": 1_000, "m": 1_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
@@ -32,7 +33,9 @@ class HostPort:
     host: str
     port: int
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """As it is written."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -43,7 +46,9 @@ class UnixPath:
 
     path: str
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """As it is written."""
         return f"unix:{self.path}"
 
 
@@ -52,7 +57,7 @@ Address: TypeAlias = HostPort | UnixPath
 
 def host_port(value: Any) -> HostPort:
     """`127.0.0.1:8321`, `localhost:0`, `[::1]:8321`."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})", value) if isinstance(value, str) else None
+    match = _HOST_PORT.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match[3]) > LAST_PORT:
         raise ValueError("must be HOST:PORT, with a port of 0 to 65535")
     return HostPort(match[1] or match[2], int(match[3]))
@@ -103,10 +108,10 @@ def duration(value: Any) -> float:
 
 
 def size(value: Any) -> int:
-    """Bytes: `16777216`, `16Mi`, `500k`."""
+    """Bytes: `8388608`, `8Mi`, `500k`."""
     match = re.fullmatch(r"([0-9]+) ?([a-z]*?)b?", str(value).lower()) if not isinstance(value, bool) else None
     if match is None or match[2] not in BYTES:
-        raise ValueError("must be a size such as 16Mi")
+        raise ValueError("must be a size such as 8Mi")
     number = int(match[1]) * BYTES[match[2]]
     if number < 1:
         raise ValueError("must be 1 byte or more")
@@ -147,7 +152,7 @@ def choice(*words: str) -> Form[str]:
 
     def read(value: Any) -> str:
         if value not in words:
-            raise ValueError("must be " + " or ".join((", ".join(words[:-1]), words[-1])) if words[1:] else f"must be {words[0]}")
+            raise ValueError(f"must be {' or '.join(words)}")
         return str(value)
 
     return read
@@ -168,13 +173,13 @@ def optional(form: Form[T]) -> Form[T | None]:
 
 
 def several(form: Form[T]) -> Form[tuple[T, ...]]:
-    """One or more of the form: a list, or text with commas between them."""
+    """One or more of the form, each once: a list, or text with commas between them."""
 
     def read(value: Any) -> tuple[T, ...]:
-        parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
-        read = tuple(dict.fromkeys(form(part.strip() if isinstance(part, str) else part) for part in parts))
-        if not read:
+        parts: Sequence[Any] = value if isinstance(value, list) else str(value).split(",")
+        values = tuple(dict.fromkeys(form(part.strip() if isinstance(part, str) else part) for part in parts))
+        if not values:
             raise ValueError("must name at least one")
-        return read
+        return values
 
     return read

@@ -1,7 +1,7 @@
 """From flags, environment and file to a `Config`: the first of them that names a setting wins.
 
-Everything that is wrong is reported at once, each with where it was written and the rule it breaks. An unknown key is as
-wrong as a bad value: a setting that is misspelt would otherwise do nothing, in silence.
+Everything that is wrong is reported at once, each with where it was written and the rule it breaks. An unknown key is
+as wrong as a bad value: a setting that is misspelt would otherwise do nothing, in silence.
 """
 
 import argparse
@@ -45,19 +45,21 @@ class Loaded(NamedTuple):
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give the parser `--config` and a flag for each setting."""
     group = parser.add_argument_group(
-        "settings", "Each may also be written as TOKEN_BUDGET_<NAME>, or as <name> in the file. Flags win, then the environment."
+        "settings",
+        "Each may also be written as TOKEN_BUDGET_<NAME>, or as <name> in the file. Flags win, then the environment.",
     )
     group.add_argument("--config", metavar="FILE", help="a TOML file with settings")
     for name, setting in SETTINGS.items():
         meaning, written = setting.metadata["meaning"], setting.metadata["written"]
-        group.add_argument(
+        argument = group.add_argument(
             f"--{name.replace('_', '-')}",
             dest=name,
             metavar=written,
             action="append" if setting.metadata["repeat"] else "store",
-            **({"nargs": "?", "const": "true"} if written == "true|false" else {}),
             help=f"{meaning} (default: {shown(name, setting.default)})".replace("%", "%%"),
         )
+        if written == "true|false":
+            argument.nargs, argument.const = "?", "true"
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Loaded:
@@ -134,8 +136,10 @@ def shown(name: str, value: Any) -> str:
         return "off"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, forms.HostPort):
+        return value.text
     if isinstance(value, tuple):
-        return ", ".join(str(part) for part in value)
+        return ", ".join(part.text for part in value)
     if form.startswith("DURATION"):
         return _duration(value)
     if form == "SIZE":
@@ -159,3 +163,13 @@ def _size(number: int) -> str:
         if number % length == 0:
             return f"{number // length}{unit}"
     return str(number)
+
+
+def table(loaded: Loaded) -> str:
+    """The settings as they would be used: name, value and where it was written."""
+    rows = [("setting", "value", "from")]
+    for name in SETTINGS:
+        value = getattr(loaded.config, "journal_url" if name == "journal" else name)
+        rows.append((name, shown(name, value), loaded.written.get(name, "default")))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {written}" for name, value, written in rows)

@@ -1,4 +1,4 @@
-"""A request's body: its media type, its size, its compression. Unpacked within a bound, and never trusted before that."""
+"""A request's body: its media type, its size, its compression. Unpacked within a bound, never trusted before that."""
 
 import zlib
 from collections.abc import Collection

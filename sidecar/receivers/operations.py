@@ -1,4 +1,4 @@
-"""The calls of the HTTP API (SPEC section 4), as data: routes and the OpenAPI document are both made from this table."""
+"""The calls of the HTTP API (SPEC section 4), as data: routes and OpenAPI document are both made from this table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,26 +1,28 @@
 """What went wrong, as an answer: one table from error to status, and RFC 9457 problem details for all of them.
 
-The status says what the sender should do: 4xx is wrong and stays wrong when it is sent again, but for 429, which like 503
-says when to try again.
+The status says what the sender should do: 4xx is wrong and stays wrong when it is sent again, but for 429, which like
+503 says when to try again.
 """
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from sidecar.budget.errors import BudgetError, Conflict, Invalid, NotFound
 from sidecar.journal import JournalError
-from sidecar.ledger import Overloaded
+from sidecar.ledger import Overloaded, Tally
 from sidecar.receivers.bodies import TooLarge, Undecodable, UnsupportedMedia
-from sidecar.receivers.shapes import Malformed
+from sidecar.receivers.shapes import Malformed, NotJson
 
 log = logging.getLogger(__name__)
 
+EVENTS_PATH = "/v1/events"
 MEDIA_TYPE = "application/problem+json"
 # How long a sender should wait for a journal that does not work. It is tried again all the time; that is our guess.
 JOURNAL_RETRY = 2.0
@@ -54,17 +56,18 @@ class Kind:
 
 MALFORMED = Kind(400, "malformed", "The body cannot be read")
 INVALID = Kind(400, "invalid", "The request breaks a rule")
-NOT_FOUND = Kind(404, "not-found", "There is no such thing")
-NOT_ALLOWED = Kind(405, "method-not-allowed", "The method is not known here")
+NOT_FOUND = Kind(404, "not_found", "There is no such thing")
+NOT_ALLOWED = Kind(405, "method_not_allowed", "The method is not known here")
 CONFLICT = Kind(409, "conflict", "The request contradicts what is already so")
-TOO_LARGE = Kind(413, "too-large", "The body is too large")
-UNSUPPORTED = Kind(415, "unsupported-media-type", "The body is in a form that is not read here")
+TOO_LARGE = Kind(413, "too_large", "The body is too large")
+UNSUPPORTED = Kind(415, "media_type", "The body is in a form that is not read here")
 OVERLOADED = Kind(429, "overloaded", "There is too much to do")
-FAILED = Kind(500, "internal-error", "The sidecar failed")
-UNAVAILABLE = Kind(503, "journal-unavailable", "The journal does not work")
+FAILED = Kind(500, "failed", "The sidecar failed")
+UNAVAILABLE = Kind(503, "unavailable", "The journal does not work")
 
 # The one table. An error that is not in it is a fault of the sidecar: it is logged, and answered 500.
 KINDS: Mapping[type[Exception], Kind] = {
+    NotJson: MALFORMED,
     Malformed: INVALID,
     Undecodable: MALFORMED,
     Invalid: INVALID,
@@ -125,7 +128,7 @@ def explain(error: Exception) -> Problem:
     if isinstance(error, Overloaded):
         return Problem(kind, detail, headers=_retry(error.retry_after))
     if isinstance(error, JournalError):
-        return Problem(kind, f"{detail}; nothing that was not answered before is certain", headers=_retry(JOURNAL_RETRY))
+        return Problem(kind, detail, headers=_retry(JOURNAL_RETRY))
     if isinstance(error, UnsupportedMedia):
         accepted = {"Accept-Encoding": error.encoding} if error.encoding else {"Accept": ", ".join(error.accept)}
         return Problem(kind, detail, headers=accepted)
@@ -149,25 +152,43 @@ def _explain_http(error: web.HTTPException, request: web.Request) -> Problem:
     return Problem(kind, error.text or error.reason)
 
 
-@web.middleware
-async def answer_problems(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Answer every error as a problem, and OPTIONS with the methods that a path knows."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if isinstance(error, web.HTTPMethodNotAllowed) and request.method == "OPTIONS":
-            return web.Response(status=204, headers={"Allow": ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))})
-        return _explain_http(error, request).response()
-    except ConnectionError:
-        raise  # the client is gone
-    except Exception as error:  # noqa: BLE001 - `explain` logs what it does not know
-        return explain(error).response()
+def answering_problems(tally: Tally) -> Middleware:
+    """The middleware that answers every error as a problem, and OPTIONS with the methods that a path knows.
+
+    What was refused is tallied, but for reads: they bring in nothing.
+    """
+
+    @web.middleware
+    async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            if isinstance(error, web.HTTPMethodNotAllowed) and request.method == "OPTIONS":
+                allowed = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+                return web.Response(status=204, headers={"Allow": allowed})
+            problem = _explain_http(error, request)
+        except ConnectionError:
+            raise  # the client is gone
+        except Exception as error:  # noqa: BLE001 - `explain` logs what it does not know
+            problem = explain(error)
+        if request.method not in ("GET", "HEAD"):
+            tally.rejected("events" if request.path == EVENTS_PATH else "api", problem.kind.name)
+        return problem.response()
+
+    return answer_problems
 
 
 def documented() -> Mapping[int, Kind]:
     """Status to kind, for the OpenAPI document."""
-    return {kind.status: kind for kind in (INVALID, NOT_FOUND, NOT_ALLOWED, CONFLICT, TOO_LARGE, UNSUPPORTED, OVERLOADED, FAILED, UNAVAILABLE)}
-
-
+    kinds = (
+        INVALID,
+        NOT_FOUND,
+        NOT_ALLOWED,
+        CONFLICT,
+        TOO_LARGE,
+        UNSUPPORTED,
+        OVERLOADED,
+        FAILED,
+        UNAVAILABLE,
+    )
+    return {kind.status: kind for kind in kinds}

@@ -17,6 +17,9 @@ T = TypeVar("T")
 TIME_BRANCHES = ("float", "str")
 TIME_RULE = "must be RFC 3339 with an offset, as in 2026-01-31T08:00:00Z, or seconds since the epoch"
 
+# Nobody reads more; and describing each of the million errors that fit into a body would take the sidecar's memory.
+MANY = 100
+
 # pydantic's error types -> our rule, completing "<path> ...". `{name}` is filled from the error's context.
 RULES: Mapping[str, str] = {
     "missing": "is required",
@@ -52,17 +55,21 @@ class Broken:
 
 
 class Malformed(Exception):
-    """A body that is no JSON, or not of its command's shape."""
+    """A body that is not of its command's shape."""
 
     def __init__(self, *broken: Broken) -> None:
         super().__init__("; ".join(rule.detail for rule in broken))
         self.broken = broken
 
 
+class NotJson(Malformed):
+    """A body that is no JSON at all."""
+
+
 class Shape(Generic[T]):
     """The shape of a body. Built once; checking is strict, so text is no number and an unknown field is an error."""
 
-    __slots__ = ("adapter", "_tagged", "_validate")
+    __slots__ = ("_tagged", "_validate", "adapter")
 
     def __init__(self, type_: Any, *, tagged: bool = False) -> None:
         """`tagged`: the type is a union that the field `type` tells apart; its tag is no part of a path."""
@@ -75,8 +82,21 @@ class Shape(Generic[T]):
         try:
             value: T = self._validate(body)
         except ValidationError as error:
-            raise Malformed(*self._explain(error)) from None
+            raise self._malformed(error) from None
         return value
+
+    def check(self, value: object) -> T:
+        """A value that is decoded already. Raises `Malformed`."""
+        try:
+            return self.adapter.validate_python(value)
+        except ValidationError as error:
+            raise self._malformed(error) from None
+
+    def _malformed(self, error: ValidationError) -> Malformed:
+        if error.error_count() > MANY:
+            return Malformed(Broken("", f"the body breaks a rule in {error.error_count():,} places"))
+        broken = tuple(self._explain(error))
+        return NotJson(*broken) if error.errors()[0]["type"] == "json_invalid" else Malformed(*broken)
 
     def _explain(self, error: ValidationError) -> Iterator[Broken]:
         seen = set()

@@ -1,0 +1,199 @@
+"""The wiring: the only module that knows all the others.
+
+A `Sidecar` is a ledger with its journal behind it, receivers before it and exporters beside it. It starts even when
+its journal does not work: it is then tried again until it does, and meanwhile every call is answered 503.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from aiohttp import web
+
+from sidecar.budget.decide import Defaults
+from sidecar.config import Config
+from sidecar.config.forms import Address, HostPort, UnixPath, sqlite_path
+from sidecar.exporters.endpoint import telemetry_app
+from sidecar.exporters.prometheus import Exporter
+from sidecar.journal import Journal, JournalError
+from sidecar.journal.memory import MemoryJournal
+from sidecar.journal.sqlite import SqliteJournal
+from sidecar.ledger import Ledger, Limits
+from sidecar.receivers import Receiver, openapi
+from sidecar.receivers.api import SessionApi
+from sidecar.receivers.events import EventsApi
+from sidecar.receivers.problems import answering_problems
+
+log = logging.getLogger(__name__)
+
+# What an orderly end may take, in seconds; together they stay below the 5 that `serve` promises.
+FINISH_CALLS = 1.5
+FINISH_WRITES = 2.0
+# Seconds between attempts to open a journal that does not work.
+FIRST_RETRY, LAST_RETRY = 0.25, 5.0
+
+
+def make_app(config: Config, *, journal: Journal | None = None, clock: Callable[[], float] = time.time) -> "Sidecar":
+    """A sidecar, not started yet. `journal`: instead of the configured one; `clock`: seconds since the epoch."""
+    return Sidecar(config, journal=journal or open_journal(config), clock=clock)
+
+
+def open_journal(config: Config) -> Journal:
+    """The journal that the settings name, not opened yet. A file's folder is made where it is missing."""
+    if config.journal_url == "memory:":
+        return MemoryJournal()
+    path = sqlite_path(config.journal_url)
+    with contextlib.suppress(OSError):  # opening the file says what is wrong
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return SqliteJournal(path, durability=config.durability)
+
+
+class Sidecar:
+    """One sidecar: `async with make_app(config) as app`, or `start` and `stop`. Its `urls` are known once it started."""
+
+    def __init__(self, config: Config, *, journal: Journal, clock: Callable[[], float]) -> None:
+        self.config = config
+        self.exporter = Exporter(
+            agent=config.agent, max_agents=config.max_agents, detail=config.metrics_detail, clock=clock
+        )
+        self.ledger = Ledger(
+            journal,
+            defaults=Defaults(
+                agent=config.agent,
+                preset=config.preset,
+                total_tokens=config.total_tokens,
+                store_content=config.store_content,
+                adjust_interval=config.adjust_interval,
+            ),
+            sinks=(self.exporter,),
+            limits=Limits(
+                waiting_commands=config.max_waiting,
+                open_sessions=config.max_sessions,
+                idle_after=config.idle_after,
+                close_after=config.close_after,
+            ),
+            clock=clock,
+            on_append=self.exporter.on_append,
+        )
+        self.exporter.journal_up = lambda: self.ledger.journal_up
+        self.receivers: Sequence[Receiver] = (
+            SessionApi(self.ledger, max_body_bytes=config.max_body_bytes),
+            EventsApi(
+                self.ledger,
+                self.exporter,
+                auto_open=config.auto_open,
+                max_body_bytes=config.max_body_bytes,
+                max_batch_events=config.max_batch_events,
+            ),
+        )
+        self.started = False
+        self.ready = False
+        self._opening: asyncio.Task[None] | None = None
+        self._api = self._runner(self._api_app(), patience=FINISH_CALLS)
+        self._telemetry = self._runner(telemetry_app(self.exporter.render, self), patience=0.5)
+
+    def _api_app(self) -> web.Application:
+        app = web.Application(
+            middlewares=[answering_problems(self.exporter)], client_max_size=self.config.max_body_bytes
+        )
+        for receiver in self.receivers:
+            app.add_routes(receiver.routes())
+        app.add_routes(openapi.routes())
+        return app
+
+    @staticmethod
+    def _runner(app: web.Application, *, patience: float) -> web.AppRunner:
+        # Bodies are unpacked where their size is watched (receivers/bodies.py), and not before.
+        return web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=patience)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the journal and the listeners. Raises `OSError` where an address cannot be listened on."""
+        try:
+            self.exporter.start()
+            await self._telemetry.setup()
+            await _listen(self._telemetry, self.config.telemetry)
+            await self._open_ledger()
+            await self._api.setup()
+            for address in self.config.listen:
+                await _listen(self._api, address)
+        except BaseException:
+            await self.stop()
+            raise
+        self.started = self.ready = True
+
+    async def stop(self) -> None:
+        """Take no more calls, finish those under way, make everything durable. Under 5 seconds."""
+        self.ready = False
+        await self._api.cleanup()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        await self.ledger.stop(patience=FINISH_WRITES)
+        self.exporter.stop()
+        await self._telemetry.cleanup()
+        _remove_sockets(self.config.listen)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _open_ledger(self) -> None:
+        try:
+            await self._restore()
+        except JournalError as error:
+            log.warning("%s; trying again until it works", error)
+            self._opening = asyncio.create_task(self._keep_opening())
+
+    async def _keep_opening(self) -> None:
+        pause = FIRST_RETRY
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LAST_RETRY)
+            with contextlib.suppress(JournalError):
+                await self._restore()
+                log.info("the journal works")
+                return
+
+    async def _restore(self) -> None:
+        await self.ledger.start()
+        self.exporter.adopt(self.ledger.active())
+
+    # --- where it can be reached --------------------------------------------------------------------------------------
+
+    @property
+    def urls(self) -> Mapping[str, Sequence[str]]:
+        """The addresses that are listened on, by what answers there; each an URL, or `unix:PATH`."""
+        return {"api": list(_urls(self._api)), "telemetry": list(_urls(self._telemetry))}
+
+
+async def _listen(runner: web.AppRunner, address: Address) -> None:
+    site: web.BaseSite
+    match address:
+        case HostPort(host, port):
+            site = web.TCPSite(runner, host, port)
+        case UnixPath(path):
+            site = web.UnixSite(runner, path)
+    try:
+        await site.start()
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {address.text}: {error.strerror or error}") from error
+
+
+def _remove_sockets(addresses: Sequence[Address]) -> None:
+    for address in addresses:
+        if isinstance(address, UnixPath):
+            Path(address.path).unlink(missing_ok=True)
+
+
+def _urls(runner: web.AppRunner) -> Iterator[str]:
+    for bound in runner.addresses:
+        yield f"http://{HostPort(*bound[:2]).text}" if isinstance(bound, tuple) else UnixPath(bound).text

@@ -1,0 +1,176 @@
+"""The HTTP API of a session (SPEC section 4): a path and a body give a command, the ledger's reply is the answer.
+
+The calls are the table in `operations`. Writes are alike but for their command, so one function answers them all; reads
+are a method each.
+"""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from sidecar.budget.commands import Command, Name, RestoreItem
+from sidecar.budget.replies import ArchiveRecordReply, Report
+from sidecar.budget.report import directive_reply, item_reply, report, rfc3339
+from sidecar.journal import ArchiveRecord, StoredEntry, codec
+from sidecar.ledger import Ledger, Origin
+from sidecar.receivers.bodies import JSON, read_body
+from sidecar.receivers.operations import OPERATIONS, Operation, Restore
+from sidecar.receivers.requests import LAST_NUMBER, Query, named
+from sidecar.receivers.shapes import Shape
+
+NAME: Shape[str] = Shape(Name)
+ORIGIN = Origin(receiver="api")
+# The fields of entries, and of the items in them, that are times.
+TIMES = frozenset({"time", "lease_until", "due", "created_at", "last_accessed_at"})
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder().decode
+
+
+def answer(body: Any, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=encode(body), status=status, content_type=JSON)
+
+
+class SessionApi:
+    """Sessions, and everything below one."""
+
+    def __init__(self, ledger: Ledger, *, max_body_bytes: int) -> None:
+        self._ledger = ledger
+        self._limit = max_body_bytes
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """A route for each call of the table but the batch of events."""
+        for operation in OPERATIONS:
+            if operation.events:
+                continue
+            handler: Handler = self._write(operation) if operation.body else getattr(self, operation.id)
+            # aiohttp's own pattern for a part of a path would not take braces.
+            path = operation.path.replace("{session}", "{session:[^/]+}").replace("{item}", "{item:[^/]+}")
+            yield web.route(operation.method, path, handler)
+            if operation.method == "GET":
+                yield web.head(path, handler)
+
+    def _write(self, operation: Operation) -> Handler:
+        shape: Shape[Command] = Shape(operation.body)
+        empty = None if operation.optional_body is False else b"{}"
+        # These answer a report, which carries no directives.
+        answered = operation.reply is not Report
+        ledger, limit = self._ledger, self._limit
+
+        async def write(request: web.Request) -> web.Response:
+            session = named(request, "session", NAME)
+            body = await read_body(request, limit)
+            command = shape.read(body or empty or b"")
+            if isinstance(command, Restore):
+                command = _restore(command, item=named(request, "item", NAME))
+            reply = await ledger.handle(session, command, origin=ORIGIN, answered=answered)
+            if reply.duplicate and not answered:
+                return await self.read_report(request)
+            return answer(reply.body, 201 if reply.created and operation.creates else 200)
+
+        return write
+
+    async def list_sessions(self, request: web.Request) -> web.Response:
+        """A page of all sessions."""
+        query = Query(request)
+        limit, after = query.limit(), query.text("after")
+        query.end()
+        found = await self._ledger.sessions(after=after, limit=limit + 1)
+        return page("sessions", found, limit, cursor="session")
+
+    async def read_report(self, request: web.Request) -> web.Response:
+        """A session's report."""
+        Query(request).end()
+        view = await self._ledger.view(named(request, "session", NAME))
+        return answer(report(view.session, idle=view.idle))
+
+    async def list_items(self, request: web.Request) -> web.Response:
+        """A page of what a window holds."""
+        query = Query(request)
+        limit, after, component = query.limit(), query.text("after"), query.component()
+        query.end()
+        view = await self._ledger.view(named(request, "session", NAME))
+        held = view.session.components
+        items = (item for name in ([component] if component else held) for item in held[name].items.values())
+        found = heapq.nsmallest(
+            limit + 1, (item for item in items if after is None or item.id > after), key=attrgetter("id")
+        )
+        return page("items", [item_reply(item) for item in found], limit, cursor="id")
+
+    async def list_directives(self, request: web.Request) -> web.Response:
+        """A page of the directives that are not confirmed yet."""
+        query = Query(request)
+        limit, after = query.limit(), query.number("after", default=0, least=0, most=LAST_NUMBER)
+        query.end()
+        session = (await self._ledger.view(named(request, "session", NAME))).session
+        found = [directive for number, directive in session.directives.items() if number > after][: limit + 1]
+        return page("directives", [directive_reply(session, each) for each in found], limit, cursor="number")
+
+    async def list_archive(self, request: web.Request) -> web.Response:
+        """A page of what was archived."""
+        query = Query(request)
+        limit, after, component, q = query.limit(), query.text("after"), query.component(), query.text("q")
+        query.end()
+        found = await self._ledger.archive(
+            named(request, "session", NAME), component=component, query=q, after=after, limit=limit + 1
+        )
+        return page("items", [archive_reply(record) for record in found], limit, cursor="id")
+
+    async def read_archived(self, request: web.Request) -> web.Response:
+        """One archived item with its content."""
+        Query(request).end()
+        session, item = named(request, "session", NAME), named(request, "item", NAME)
+        record = await self._ledger.archive_record(session, item)
+        return answer(archive_reply(record) | {"content": record.content})
+
+    async def list_entries(self, request: web.Request) -> web.Response:
+        """A page of the ledger."""
+        query = Query(request)
+        limit, after = query.limit(), query.number("after", default=0, least=0, most=LAST_NUMBER)
+        query.end()
+        found = await self._ledger.entries(named(request, "session", NAME), after=after, limit=limit + 1)
+        return page("entries", [entry_reply(stored) for stored in found], limit, cursor="version")
+
+
+def page(plural: str, found: list[Any], limit: int, *, cursor: str) -> web.Response:
+    """A page of at most `limit` of what was found; `next` is where the next one goes on, null if there is none."""
+    more = len(found) > limit
+    shown = found[:limit]
+    return answer({plural: shown, "next": shown[-1][cursor] if more else None})
+
+
+def archive_reply(record: ArchiveRecord) -> ArchiveRecordReply:
+    """An archive record without its content."""
+    return {
+        "id": record.id,
+        "kind": record.kind,
+        "component": record.component,
+        "step": record.step,
+        "reason": record.reason,
+        "tokens_before": record.tokens_before,
+        "tokens_after": record.tokens_after,
+        "archived_at": rfc3339(record.archived_at),
+    }
+
+
+def entry_reply(stored: StoredEntry) -> dict[str, Any]:
+    """An entry as the journal has it (what is at its default left out), with its version and with times to be read."""
+    (entry,) = decode(codec.encode([stored.entry]))
+    return {"version": stored.version, **_readable(entry)}
+
+
+def _readable(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _readable(value) if isinstance(value, dict) else rfc3339(value) if name in TIMES else value
+        for name, value in entry.items()
+    }
+
+
+def _restore(body: Restore, *, item: str) -> RestoreItem:
+    return RestoreItem(item=item, **{field.name: getattr(body, field.name) for field in fields(Restore)})
