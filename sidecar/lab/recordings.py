@@ -113,6 +113,11 @@ def read(paths: Iterable[Path]) -> list[Recording]:
     return [recording for path in paths for file in _files(path) for recording in _read_file(file)]
 
 
+def bundled() -> Path:
+    """Return the folder of the recordings that come with the package (`PROVENANCE.md` in it tells where from)."""
+    return Path(__file__).with_name("sessions")
+
+
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]

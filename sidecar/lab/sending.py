@@ -6,7 +6,8 @@ Both drive the same well-behaved `Host`. A sender takes the moves of one session
 refusals) it lets the host carry out before it goes on.
 """
 
-from typing import Protocol
+import asyncio
+from typing import Any, Protocol
 
 from sidecar.budget.commands import (
     Command,
@@ -17,12 +18,13 @@ from sidecar.budget.commands import (
     RequestAllocation,
     TouchItem,
 )
-from sidecar.lab.connection import PAGE, Connection, SidecarError, session_path
+from sidecar.lab.connection import BUSY, PAGE, Connection, SidecarError, session_path
 from sidecar.lab.host import Host
 from sidecar.lab.script import AnyMove, Compact, Complete, Gain, ModelCall, Use
 from sidecar.lab.wire import body, event
 
 BATCH = 500
+PAUSE = 0.2  # seconds, before events are sent again; from then on the whole call is refused, and `Connection` waits
 EVENTS = "/v1/events"
 
 
@@ -67,15 +69,27 @@ class Sending:
         for number, command in enumerate(commands, start=first):
             key = "request_id" if isinstance(command, RequestAllocation) else "id"
             events.append({**event(command), "session": self._session, key: f"{self._run}-{number}"})
-        answer = (await self._connection.call("POST", EVENTS, events)).body
-        if answer["errors"]:
-            error = answer["errors"][0]
-            raise SidecarError(f"{self._session}: {events[error['index']]}: {error['detail']}")
-        for result in answer["results"]:
+        for result in await self._take(events):
             command = commands[result["index"]]
             item = command.item if isinstance(command, RequestAllocation) else None
             if item is not None and result["granted"] < item.tokens:
                 self.host.drop(item.id)  # refused: it never comes in
+
+    async def _take(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Send events until all are taken; the results come with the index of the event they are for."""
+        results: list[dict[str, Any]] = []
+        left = list(range(len(events)))
+        while left:
+            answer = (await self._connection.call("POST", EVENTS, [events[index] for index in left])).body
+            results += [{**result, "index": left[result["index"]]} for result in answer["results"]]
+            for error in answer["errors"]:
+                if error["status"] not in BUSY:
+                    raise SidecarError(f"{self._session}: {events[left[error['index']]]}: {error['detail']}")
+            # The journal went away in the middle of the batch: what it did not take is sent again.
+            left = [left[error["index"]] for error in answer["errors"]]
+            if left:
+                await asyncio.sleep(PAUSE)
+        return results
 
 
 class AsItems(Sending):

@@ -75,10 +75,11 @@ def cut(text: str, width: int, *, ellipsis: str = "…") -> str:
 
 def duration(seconds: float) -> str:
     """Write a duration in its two largest units."""
+    seconds = round(seconds)
     for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
         if seconds >= size:
-            return f"{seconds // size:.0f} {unit} {seconds % size // part:.0f} {smaller}"
-    return f"{seconds:.0f} s"
+            return f"{seconds // size} {unit} {seconds % size // part} {smaller}"
+    return f"{seconds} s"
 
 
 def count(number: int, noun: str) -> str:

@@ -67,6 +67,8 @@ def _row(name: str, part: dict[str, Any], budget: int, style: Style) -> str:
 
 def _sentences(played: Played) -> Iterable[str]:
     account, overall = played.account, played.report["overall"]
+    if (peak := played.peak_tokens) > overall["used_tokens"]:
+        yield f"at most {count(peak, 'token')} in the window, {100 * peak / max(overall['total_tokens'], 1):.0f} %"
     if requests := account.outcomes.total():
         outcomes = ", ".join(f"{number:,} {outcome}" for outcome, number in account.outcomes.most_common())
         refused = f" ({count(account.refused_tokens, 'token')} refused)" if account.refused_tokens else ""

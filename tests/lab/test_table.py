@@ -1,0 +1,79 @@
+"""The tables at the end of a replay."""
+
+import re
+
+import pytest
+
+from sidecar.budget.commands import ItemSpec, OpenSession, PutItem, RequestAllocation
+from sidecar.budget.decide import Defaults, decide
+from sidecar.budget.report import report
+from sidecar.lab.account import Account
+from sidecar.lab.player import Played
+from sidecar.lab.script import Open
+from sidecar.lab.sending import AsItems
+from sidecar.lab.style import Style
+from sidecar.lab.table import details, overview
+
+
+@pytest.fixture
+def played():
+    """A session that was decided for real: a prompt over its budget, a file that came in and one that did not."""
+    session, account = None, Account()
+    for command in (
+        OpenSession(agent="a", model="m-1", time=0.0),
+        PutItem(item=ItemSpec(id="p", kind="prompt", tokens=30_000), time=1.0),
+        RequestAllocation(item=ItemSpec(id="f", kind="file", tokens=45_000), time=2.0),
+        RequestAllocation(item=ItemSpec(id="g", kind="file", tokens=70_000), time=3.0),
+    ):
+        decision = decide(session, command, id="agent__p-1", now=100.0, defaults=Defaults())
+        session = decision.session
+        for entry in decision.entries:
+            account.add({"type": entry.type, **{name: getattr(entry, name) for name in entry.__dataclass_fields__}})
+    opened = Open(session="agent__p-1", time=0.0, agent="a", parent=None, model="m-1", window_tokens=None)
+    return Played(
+        opened=opened,
+        sender=AsItems(None, "agent__p-1", managed=True, run="r"),
+        total_tokens=200_000,
+        steps=3,
+        seconds=61.0,
+        report=report(session),
+        account=account,
+    )
+
+
+def test_a_block_has_a_bar_for_each_component_and_for_the_window(played):
+    lines = details([played], Style()).splitlines()
+    assert lines[0] == "agent__p-1  m-1 · managed · 3 steps · 1 min 1 s"
+    assert re.match(r"  system_context +30,000 of +20,000  #{30} +150 %  critical  exhausted 1 time$", lines[1])
+    assert re.match(r"  working_memory +45,000 of +60,000  #{22}[.#|]{8} +75 %  high", lines[2])
+    assert re.match(r"  whole window +75,000 of +200,000 ", lines[6])
+
+
+def test_a_block_tells_what_was_refused(played):
+    assert "2 requests: 1 full, 1 denied (70,000 tokens refused)" in details([played], Style())
+
+
+def test_the_overview_has_a_line_for_each_session_and_their_sum(played):
+    head, one, two, total = overview([played, played], Style()).splitlines()
+    assert head.split() == [
+        "session",
+        "window",
+        "system",
+        "memory",
+        "knowl.",
+        "agents",
+        "talk",
+        "exhausted",
+        "cleanups",
+        "freed",
+        "refused",
+    ]
+    assert one == two
+    assert one.split() == ["agent__p-1", "38", "150", "75", "0", "0", "0", "2", "0", "0", "70,000"]
+    assert total.split() == ["2", "sessions", "4", "0", "0", "140,000"]
+
+
+def test_colours_change_nothing_but_colours(played):
+    plain, coloured = (overview([played], Style(colour=colour)) for colour in (False, True))
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    assert coloured != plain
