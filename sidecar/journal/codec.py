@@ -41,14 +41,14 @@ def decode(data: bytes) -> list[AnyEntry]:
 
 def upcast(raw: Raw) -> Raw:
     """An entry as the present version writes it, from one that any earlier version wrote."""
-    while (step := UPCASTS.get(raw.get("type", ""))) is not None:
+    while (step := UPCASTS.get(str(raw.get("type")))) is not None:
         raw = step(raw)
     return raw
 
 
 def _load(raw: Raw) -> AnyEntry:
     raw = upcast(raw)
-    cls = ENTRIES.get(raw.get("type", ""))
+    cls = ENTRIES.get(str(raw.get("type")))
     if cls is None:
         raise JournalError(f"a frame holds an entry of type {raw.get('type')!r}, which this version does not know")
     return msgspec.convert(raw, cls)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from sidecar.journal import ArchiveRecord, Frame, JournalError, Outcome, SessionId, StoredEntry
 from sidecar.journal.archive import Archive, Erase, Forget, Keep, operations
@@ -24,6 +24,7 @@ from sidecar.journal.codec import decode, encode
 from sidecar.journal.sqlite_file import SCHEMA_VERSION, SqliteFile
 
 Durability: TypeAlias = Literal["normal", "full"]
+_Thread: TypeAlias = Literal["write", "read", "keep"]  # one for each connection of `SqliteFile`
 
 _T = TypeVar("_T")
 _Row: TypeAlias = tuple[SessionId, int, float, bytes, int]  # session, first, written_at, entries, id
@@ -88,7 +89,7 @@ _CHUNK = 256  # frames read at a time, so that nobody waits long for the reading
 # In pages of 4 KiB: the log is moved in steps of about 4 MB; beyond 16 MB the next commit waits for its end.
 _STEP_PAGES = 1_000
 _LOG_PAGES = 4_000
-_NEARLY = 100  # pages that a commit may wait for
+_NEARLY = 100  # pages written during a round that are few enough to leave for later
 _ROUNDS = 4  # each round moves what was written during the former, so a few suffice
 
 
@@ -99,6 +100,7 @@ class SqliteJournal:
         self.path = Path(path)
         self._durability = durability
         self._file: SqliteFile | None = None
+        self._threads: dict[_Thread, ThreadPoolExecutor] = {}
         self._doubtful = False  # the last write failed: `check` opens the file anew
         self._pages = 0  # written since the log was last moved, estimated
         self._moving: asyncio.Future[None] | None = None
@@ -107,9 +109,7 @@ class SqliteJournal:
     async def open(self) -> None:
         """Open the file, create it if it is missing. Raises `JournalError` with what is wrong and where."""
         self._file = SqliteFile(self.path, synchronous=self._durability)
-        self._writing = ThreadPoolExecutor(1, "journal-write")
-        self._reading = ThreadPoolExecutor(1, "journal-read")
-        self._keeping = ThreadPoolExecutor(1, "journal-keep")
+        self._threads = {name: ThreadPoolExecutor(1, f"journal-{name}") for name in get_args(_Thread)}
 
     async def close(self) -> None:
         """Move the log into the file and close it."""
@@ -117,8 +117,8 @@ class SqliteJournal:
             return
         if self._moving is not None:
             await asyncio.wait([self._moving])
-        for executor in (self._writing, self._reading, self._keeping):
-            executor.shutdown()
+        for thread in self._threads.values():
+            thread.shutdown()
         self._file.close()  # the last connection to close moves the log
         self._file = None
 
@@ -127,15 +127,17 @@ class SqliteJournal:
         if self._doubtful or self._file is None:
             await self.close()
             await self.open()
-        await self._run(self._writing, self._touch)
+        await self._run("write", self._touch)
         self._doubtful = False
 
     async def append(self, frames: Sequence[Frame]) -> Sequence[Outcome]:
         """Store the frames that come next in their session, in one transaction."""
         if self._log_is_long:
+            # Nobody writes now, so this comes to the log's end, and the next commit starts the log over.
             await self._move_log()
+            self._log_is_long = False
         if self._durability == "full":
-            outcomes = await self._run(self._writing, partial(self._store, frames))
+            outcomes = await self._run("write", partial(self._store, frames))
         else:
             outcomes = self._store(frames)
         if self._pages >= _STEP_PAGES and self._moving is None:
@@ -147,10 +149,10 @@ class SqliteJournal:
     ) -> AsyncIterator[StoredEntry]:
         """Entries after version `after`, of one session or of all."""
         left = limit
-        place = 0 if session is None else await self._run(self._reading, partial(self._frame_before, session, after))
+        place = 0 if session is None else await self._run("read", partial(self._frame_before, session, after))
         while left is None or left > 0:
             chunk = _CHUNK if left is None else min(_CHUNK, left)
-            rows = await self._run(self._reading, partial(self._frames, session, place, chunk))
+            rows = await self._run("read", partial(self._frames, session, place, chunk))
             for id, first, written_at, data, place in rows:  # noqa: B007 - the last row's is where to go on
                 for version, entry in enumerate(self._entries(id, first, data), first):
                     if version <= after:
@@ -243,23 +245,23 @@ class SqliteJournal:
                 return file.reader.execute(_READ_ALL, (place, limit)).fetchall()
             return file.reader.execute(_READ_SESSION, (session, place, limit)).fetchall()
 
-    def _move(self) -> tuple[int, int]:
-        """Move the log into the file, as far as it goes without disturbing the writer: pages in the log, moved."""
-        length = moved = 0
+    def _move(self) -> int:
+        """Move the log into the file, as far as it goes beside the writer; answers the pages in the log."""
+        length = 0
         for _ in range(_ROUNDS):
-            _, length, moved = self._opened().keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if length - moved < _NEARLY:
+            former = length
+            _, length, _ = self._opened().keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if length - former < _NEARLY:
                 break
-        return length, moved
+        return length
 
     # --- on the loop ----------------------------------------------------------------------------------------------
 
     async def _move_log(self) -> None:
         self._pages = 0
-        self._log_is_long = False
         try:
-            length, moved = await asyncio.get_running_loop().run_in_executor(self._keeping, self._move)
-            self._log_is_long = length > _LOG_PAGES and moved < length
+            length = await self._run("keep", self._move)
+            self._log_is_long = length > _LOG_PAGES
         except sqlite3.Error as error:
             # Nothing is lost: the log still has it. Should the disk be full, the next commit will say so.
             _log.warning("journal %s: the write-ahead log could not be moved into the file: %s", self.path, error)
@@ -272,11 +274,11 @@ class SqliteJournal:
             with file.failing("cannot be read"):
                 return file.reader.execute(statement, values).fetchall()
 
-        return await self._run(self._reading, select)
+        return await self._run("read", select)
 
-    async def _run(self, executor: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
+    async def _run(self, thread: _Thread, work: Callable[[], _T]) -> _T:
         self._opened()
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads[thread], work)
 
     def _opened(self) -> SqliteFile:
         if self._file is None:
