@@ -60,6 +60,7 @@ class Exporter:
         self._counting = Counting()
         self._windows = Windows(monotonic)
         self._scraping = asyncio.Lock()
+        self._since = 0.0  # when the scrape last let others run
         self._shown = [self._counting.family(metric.name) for metric in CATALOG if detail or not metric.detail]
         self._detail = detail
         self._received = self._counting.counted("token_budget_events_total")
@@ -153,21 +154,28 @@ class Exporter:
         async with self._scraping:
             await self._look_closer()
             await self._fill_in()
-            text = exposition(self._shown, openmetrics=openmetrics)
-        process = generate_latest(self._process)
-        return text.encode() + process + (b"# EOF\n" if openmetrics else b""), answer
+            parts = []
+            for family in self._shown:
+                parts.append(exposition(family, openmetrics=openmetrics))
+                await self._pause()
+        process = generate_latest(self._process).decode()
+        return "".join((*parts, process, "# EOF\n" if openmetrics else "")).encode(), answer
+
+    async def _pause(self) -> None:
+        """Let others run if a piece of work's time is over."""
+        if self._monotonic() - self._since > PIECE:
+            await asyncio.sleep(0)
+            self._since = self._monotonic()
 
     async def _look_closer(self) -> None:
-        """Read what takes time, of the sessions that changed; let others run after each piece of work."""
-        begun = since = self._monotonic()
-        for session in self._windows.take_changed():
-            if since - begun > PATIENCE:
-                self._windows.leave_changed(session)
-                continue
+        """Read what takes time, of the sessions that changed."""
+        begun = self._since = self._monotonic()
+        changed = self._windows.take_changed()
+        while changed and self._since - begun < PATIENCE:
+            _, session = changed.popitem()
             for _ in self._windows.look_closer(session):
-                if self._monotonic() - since > PIECE:
-                    await asyncio.sleep(0)
-                    since = self._monotonic()
+                await self._pause()
+        self._windows.leave_changed(changed)
 
     async def _fill_in(self) -> None:
         up = self._journal_works if self.journal_up is None else self.journal_up()
@@ -176,7 +184,7 @@ class Exporter:
             self._show_agent(label, sums)
             for component, part in zip(COMPONENTS, sums.components, strict=True):
                 self._show_component(label, component, part, sums.active)
-            await asyncio.sleep(0)
+            await self._pause()
 
     def _show_agent(self, agent: str, sums: AgentSums) -> None:
         sums.pass_time(self._monotonic())

@@ -116,21 +116,19 @@ class Distributed:
         return self._distributions.values()
 
 
-def exposition(families: Iterable[Counted | Distributed], *, openmetrics: bool) -> str:
-    """Families as a scrape shows them. OpenMetrics' closing `# EOF` is left to the caller."""
-    parts: list[str] = []
-    for family in families:
-        metric = family.metric
-        name, kind = metric.name, metric.kind
-        if openmetrics:
-            name = name.removesuffix("_total").removesuffix("_info")
-        elif kind == "info":
-            kind = "gauge"
-        parts.append(f"# HELP {name} {metric.help}\n# TYPE {name} {kind}\n")
-        if openmetrics and metric.unit:
-            parts.append(f"# UNIT {name} {metric.unit}\n")
-        for each in family.series():
-            parts.extend(each.lines(exemplars=openmetrics))
+def exposition(family: Counted | Distributed, *, openmetrics: bool) -> str:
+    """One metric as a scrape shows it, in the text format or in OpenMetrics."""
+    metric = family.metric
+    name, kind = metric.name, metric.kind
+    if openmetrics:
+        name = name.removesuffix("_total").removesuffix("_info")
+    elif kind == "info":
+        kind = "gauge"
+    parts = [f"# HELP {name} {metric.help}\n# TYPE {name} {kind}\n"]
+    if openmetrics and metric.unit:
+        parts.append(f"# UNIT {name} {metric.unit}\n")
+    for each in family.series():
+        parts.extend(each.lines(exemplars=openmetrics))
     return "".join(parts)
 
 

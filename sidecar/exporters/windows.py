@@ -5,7 +5,7 @@ no scrape adds up sessions, and nothing that is not durable is ever shown. Two t
 wait for: what a cleanup would free, and the forecast. They are read for the sessions that changed, when somebody looks.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from sidecar.budget.policy import COMPONENTS, STATUSES, Mode, Status
@@ -243,16 +243,14 @@ class Windows:
                 agent.entered[status] += 1
         window.status = status
 
-    def take_changed(self) -> Collection[Session]:
-        """The sessions that changed since they were last taken."""
-        changed = self._changed
-        self._changed = {}
-        return changed.values()
+    def take_changed(self) -> dict[str, Session]:
+        """The sessions that changed since they were last taken, for the taker to use up."""
+        changed, self._changed = self._changed, {}
+        return changed
 
-    def leave_changed(self, session: Session) -> None:
-        """Nobody got round to this one: it stays changed."""
-        if session.id in self._windows:
-            self._changed.setdefault(session.id, session)
+    def leave_changed(self, sessions: Mapping[str, Session]) -> None:
+        """Nobody got round to these: they stay changed, and whoever takes the last one first takes them first."""
+        self._changed.update(sessions)
 
     def look_closer(self, session: Session) -> Iterator[None]:
         """Read what takes time, piece by piece; others may run between two pieces.
@@ -280,7 +278,7 @@ class Windows:
         if window is None or window.status is None:
             return None
         if window.version != session.version:
-            self.leave_changed(session)
+            self._changed.setdefault(session.id, session)
             return None
         return window
 
