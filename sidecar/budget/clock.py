@@ -8,6 +8,7 @@ from sidecar.budget.errors import Invalid
 from sidecar.budget.session import Session
 
 AHEAD = 300.0  # how far ahead of the server a host's clock may be, seconds
+YEAR_10000 = 253_402_300_800.0  # which RFC 3339 cannot write any more
 
 _RFC3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _RULE = "must be RFC 3339 with an offset, as in 2026-01-31T08:00:00Z, or seconds since the epoch"
@@ -24,7 +25,7 @@ def parse_time(value: Time, *, path: str) -> float:
             raise Invalid(f"{path} is no time that exists: {_RULE}", path=path) from None
     else:
         seconds = float(value)
-    if not 0 <= seconds < 253_402_300_800:  # the year 10000, past which RFC 3339 cannot write it
+    if not 0 <= seconds < YEAR_10000:
         raise Invalid(f"{path} must lie between the years 1970 and 9999", path=path)
     return seconds
 

@@ -20,7 +20,7 @@ from sidecar.budget.items import COMPONENT_OF, Item
 from sidecar.budget.policy import COMPONENTS, Component, Step
 from sidecar.budget.replies import Acknowledged
 from sidecar.budget.report import directive_replies
-from sidecar.budget.session import Directive, Session
+from sidecar.budget.session import Directive, Grant, Session
 from sidecar.budget.turn import Turn
 
 
@@ -32,15 +32,15 @@ def answer(turn: Turn) -> Acknowledged:
 def put_item(turn: Turn, command: PutItem) -> Acknowledged:
     """The window holds this item now."""
     turn.protected.add(command.item.id)
-    put(turn, command.item)
+    put(turn, command.item, described(turn, command.item))
     turn.settle()
     turn.check_targets()
     return answer(turn)
 
 
-def put(turn: Turn, spec: ItemSpec, *, granted: bool = False, restored: bool = False) -> None:
-    """Make an item held, new or changed; a directive that still waits for it is overtaken."""
-    item = Item(
+def described(turn: Turn, spec: ItemSpec) -> Item:
+    """The item that a host describes; `Invalid` names what is wrong with it."""
+    return Item(
         id=spec.id,
         kind=spec.kind,
         component=spec.component or COMPONENT_OF[spec.kind],
@@ -57,6 +57,10 @@ def put(turn: Turn, spec: ItemSpec, *, granted: bool = False, restored: bool = F
         path=spec.path,
         fingerprint=spec.fingerprint,
     )
+
+
+def put(turn: Turn, spec: ItemSpec, item: Item, *, granted: bool = False, restored: bool = False) -> None:
+    """Make an item held, new or changed; a directive that still waits for it is overtaken."""
     hold(turn, item, claims=spec.claims, content=spec.content, granted=granted, restored=restored)
 
 
@@ -81,9 +85,7 @@ def hold(
     supersede(turn, session.directed.get(item.id, ()))
     before = session.find(item.id)
     grant = session.grants.get(claims) if claims is not None else None
-    claimed = 0
-    if grant is not None:
-        claimed = min(grant.tokens, max(0, session.components[grant.component].unheld))
+    claimed = claimable(session, grant)
     if content is not None and turn.store_content:
         item.content = session.version + 1
         turn.contents[item.content] = content
@@ -100,6 +102,13 @@ def hold(
             restored=restored,
         )
     )
+
+
+def claimable(session: Session, grant: Grant | None) -> int:
+    """The tokens of a grant that are still there for an item to take over."""
+    if grant is None:
+        return 0
+    return min(grant.tokens, max(0, session.components[grant.component].unheld))
 
 
 def supersede(turn: Turn, numbers: Sequence[int]) -> None:
@@ -213,12 +222,18 @@ def report_usage(turn: Turn, command: ReportUsage) -> Acknowledged:
             unattributed_tokens=unattributed,
         )
     )
-    after = session.used
-    if session.mode == "observed" and before - after > 0 and before - after >= session.policy.compaction_drop * before:
-        turn.emit(Compacted(time=turn.at, host=turn.host, tokens_before=before, tokens_after=after, source="inferred"))
+    note_compaction(turn, before)
     turn.settle()
     turn.check_targets()
     return answer(turn)
+
+
+def note_compaction(turn: Turn, before: int) -> None:
+    """Record a fall of an observed window from the level `before`, where it is more than noise (SPEC 1)."""
+    session = turn.session
+    after = session.used
+    if session.mode == "observed" and 0 < before - after >= session.policy.compaction_drop * before:
+        turn.emit(Compacted(time=turn.at, host=turn.host, tokens_before=before, tokens_after=after, source="inferred"))
 
 
 def _attributed(session: Session, unheld: dict[Component, int]) -> int:

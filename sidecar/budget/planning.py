@@ -116,15 +116,16 @@ def adjust(turn: Turn, command: AdjustShares) -> AdjustmentReply:
     return {"before": before, "after": after, "reasons": reasons, "directives": directive_replies(session)}
 
 
-def adjust_if_due(turn: Turn, interval: float | None) -> None:
-    """The adjustment that runs every `interval` seconds of session time (None: never)."""
+def adjust_if_due(turn: Turn, interval: float | None) -> bool:
+    """The adjustment that runs every `interval` seconds of session time (None: never): whether it ran."""
     session = turn.session
     if interval is None or turn.at - session.adjusted_at < interval:
-        return
+        return False
     before = dict(session.shares)
     after, reasons = _adjusted(session, _history(turn))
     _emit(turn, "interval", before, after, reasons)
     turn.check_targets()
+    return True
 
 
 def _adjusted(

@@ -19,7 +19,7 @@ from sidecar.budget.session import Directive, Session
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def state(session: Session, *, idle: bool = False) -> State:
@@ -32,7 +32,7 @@ def state(session: Session, *, idle: bool = False) -> State:
 
 
 def report(session: Session, *, idle: bool = False) -> Report:
-    """The utilization report. Utilizations are ratios to four places, as are no decisions."""
+    """The utilization report (SPEC section 4). `idle` is known to the server alone."""
     components = {}
     for name, held in session.components.items():
         one: ComponentReport = {

@@ -1,11 +1,12 @@
 """Requests and what becomes of their grants (SPEC 3.2): the only commands that can be refused."""
 
+from hashlib import blake2b
 from typing import cast
 
 from sidecar.budget.commands import ItemSpec, ReleaseTokens, RequestAllocation
 from sidecar.budget.entries import Allocated, LeaseLapsed, Outcome, Released
 from sidecar.budget.errors import Conflict, Invalid, NotFound
-from sidecar.budget.facts import put, remove
+from sidecar.budget.facts import claimable, described, put, remove
 from sidecar.budget.items import COMPONENT_OF
 from sidecar.budget.policy import Component
 from sidecar.budget.replies import AllocationReply, Cleanup, ReleaseReply
@@ -14,26 +15,28 @@ from sidecar.budget.session import Session
 from sidecar.budget.turn import Turn, cleanup_reply, named
 
 
-def request(turn: Turn, command: RequestAllocation, *, restored: bool = False) -> AllocationReply:
-    """Decide a request: grant it, or clean up and try again, or grant what is left, or nothing."""
+def request(turn: Turn, command: RequestAllocation, *, restoring: str | None = None) -> AllocationReply:
+    """Decide a request: grant it, or clean up and try again, or grant what is left, or nothing.
+
+    `restoring`: the digest by which the restore of an item is recognized, where this is one.
+    """
     component, tokens = _asked(command)
     session = turn.session
-    digest = _digest(command, component, tokens) if command.request_id is not None else None
-    if command.request_id is not None:
-        first = session.requests.get(command.request_id)
+    digest = restoring
+    if digest is None and command.request_id is not None:
+        digest = _digest(command, component, tokens)
+    if command.request_id is not None and digest is not None:
+        first = answered_before(session, command.request_id, digest)
         if first is not None:
-            if first.digest != digest:
-                raise Conflict(
-                    f"request_id {command.request_id!r} was used before for another request", path="request_id"
-                )
-            return _reply(session, first)
+            return first
 
+    item = described(turn, command.item) if command.item is not None else None
     need = tokens - _brought(session, command.item, component)
     held = session.components[component]
     cleanup: Cleanup | None = None
     outcome: Outcome = "full"
-    if command.item is not None:
-        turn.protected.add(command.item.id)
+    if item is not None:
+        turn.protected.add(item.id)
     if need > held.available:
         turn.exhaust(component, tokens=tokens, available=held.available, by_request=True)
         if session.mode == "managed":
@@ -41,13 +44,14 @@ def request(turn: Turn, command: RequestAllocation, *, restored: bool = False) -
         outcome = "after_cleanup"
     granted = tokens
     if need > held.available:
-        whole = command.item is not None or command.all_or_nothing
+        whole = item is not None or command.all_or_nothing
         granted = 0 if whole else held.available
         if granted < (command.min_tokens or 0):
             granted = 0
         outcome = "partial" if granted else "denied"
 
-    holds = command.item is not None and granted > 0
+    holds = item is not None and granted > 0
+    after = held.used + (need if granted == tokens else granted)
     entry = Allocated(
         time=turn.at,
         host=turn.host,
@@ -55,8 +59,8 @@ def request(turn: Turn, command: RequestAllocation, *, restored: bool = False) -
         requested=tokens,
         granted=granted,
         outcome=outcome,
-        available_tokens=max(0, held.available - (need if granted == tokens else granted)),
-        item=command.item.id if command.item is not None else None,
+        available_tokens=max(0, held.allocated - max(0, after)),
+        item=item.id if item is not None else None,
         request_id=command.request_id,
         digest=digest,
         lease_until=turn.at + command.lease_seconds
@@ -65,10 +69,20 @@ def request(turn: Turn, command: RequestAllocation, *, restored: bool = False) -
         cleanup=cleanup,
     )
     turn.emit(entry)
-    if holds and command.item is not None:
-        put(turn, command.item, granted=True, restored=restored)
+    if granted and command.item is not None and item is not None:
+        put(turn, command.item, item, granted=True, restored=restoring is not None)
     turn.check_targets()
     return _reply(session, entry)
+
+
+def answered_before(session: Session, request_id: str, digest: str) -> AllocationReply | None:
+    """The first answer to a repeated request; `Conflict` if the id stands for another one."""
+    first = session.requests.get(request_id)
+    if first is None:
+        return None
+    if first.digest != digest:
+        raise Conflict(f"request_id {request_id!r} was used before for another request", path="request_id")
+    return _reply(session, first)
 
 
 def _asked(command: RequestAllocation) -> tuple[Component, int]:
@@ -117,6 +131,9 @@ def _described(item: ItemSpec) -> str:
             item.full,
             item.doc_tokens,
             item.claims,
+            None
+            if item.content is None
+            else blake2b(item.content.encode("utf-8", "replace"), digest_size=8).hexdigest(),
         )
     )
 
@@ -132,7 +149,7 @@ def _brought(session: Session, item: ItemSpec | None, component: Component) -> i
     if item.claims is not None:
         grant = session.grants.get(item.claims)
         if grant is not None and grant.component == component:
-            brought += grant.tokens
+            brought += claimable(session, grant)
     return brought
 
 

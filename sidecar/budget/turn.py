@@ -13,6 +13,7 @@ from sidecar.budget.entries import AnyEntry, BoundExceeded, CleanedUp, Exhausted
 from sidecar.budget.errors import Invalid
 from sidecar.budget.evolve import evolve
 from sidecar.budget.policy import COMPONENTS, Component, Step
+from sidecar.budget.ratio import portion
 from sidecar.budget.replies import Cleanup
 from sidecar.budget.session import Session
 
@@ -127,7 +128,11 @@ class Turn:
                 self._clean_bound(component, "allocation", None)
 
     def check_targets(self) -> None:
-        """Crossing a target upwards runs the component's action (SPEC 3.1, 3.5), before anything is exhausted."""
+        """Crossing a target upwards runs the component's action (SPEC 3.1, 3.5), before anything is exhausted.
+
+        A component that stays above its budget is cleaned up again here, whatever the command, when that is due: the
+        action of its target, a part of its strategy, would take the time of the whole.
+        """
         session = self.session
         if session.mode != "managed":
             return
@@ -137,6 +142,8 @@ class Turn:
             if component in self.cleaned:
                 if held.target_mark is None:  # what its cleanup made room for crossed the target; nothing is left to do
                     self._note(component, "target", held.due)
+            elif held.budget_mark is not None and self._grown(component, held.budget_mark):
+                self._clean_bound(component, "allocation", None)
             elif held.target_mark is None or self._grown(component, held.target_mark):
                 self._clean_bound(component, "target", held.policy.above_target)
 
@@ -146,7 +153,7 @@ class Turn:
         if mark is None:
             return True
         growth = held.used - mark
-        if growth > 0 and growth >= held.rules.cleanup.rerun_growth * held.allocated:
+        if 0 < growth >= portion(held.rules.cleanup.rerun_growth)(held.allocated):
             return True
         return held.due is not None and self.at >= held.due
 

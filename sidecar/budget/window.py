@@ -1,13 +1,14 @@
 """Window sync and acknowledgement: how the ledger follows what the host's window really holds (SPEC 3.6, 3.7)."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
 from sidecar.budget.clock import parse_time
 from sidecar.budget.commands import Acknowledge, SyncWindow, WindowItem
 from sidecar.budget.entries import DirectivesUndone, ItemResized, ItemTouched, Released, WindowSynced
 from sidecar.budget.errors import Invalid
-from sidecar.budget.facts import confirm, doc_tokens, hold, remove, supersede
+from sidecar.budget.facts import confirm, doc_tokens, hold, note_compaction, remove, supersede
 from sidecar.budget.items import COMPONENT_OF, Item
 from sidecar.budget.replies import AcknowledgeReply, WindowReply
 from sidecar.budget.report import directive_replies, report
@@ -15,6 +16,10 @@ from sidecar.budget.session import Directive, Session
 from sidecar.budget.turn import Turn
 
 GONE = "not in the host's window any more"
+
+_MORE = tuple(each.name for each in fields(WindowItem) if each.name not in ("id", "tokens"))
+_more = attrgetter(*_MORE)
+_NOTHING_MORE = (None,) * len(_MORE)
 
 
 def acknowledge(turn: Turn, command: Acknowledge) -> AcknowledgeReply:
@@ -82,11 +87,17 @@ def sync_window(turn: Turn, command: SyncWindow) -> WindowReply:
     session = turn.session
     _check_through(session, command.through)
     shown = _checked(session, command)
+    before = session.used
     _settle_directives(turn, shown, command.through)
+    # What went comes first: the window never held the old and the new together, and its peak must not say so.
+    for held in session.components.values():
+        for id in [id for id in held.items if id not in shown]:
+            remove(turn, id, reason=GONE)
+    known = {id: item for held in session.components.values() for id, item in held.items.items()}
     total = 0
     for index, window_item in enumerate(command.items):
         total += window_item.tokens
-        item = session.find(window_item.id)
+        item = known.get(window_item.id)
         if item is None:
             if window_item.id not in session.directed:  # else its removal waits for the host
                 turn.protected.add(window_item.id)
@@ -98,11 +109,9 @@ def sync_window(turn: Turn, command: SyncWindow) -> WindowReply:
                 )
         elif item.tokens != window_item.tokens or _says_more(window_item):
             _follow(turn, item, window_item, index)
-    for held in session.components.values():
-        for id in [id for id in held.items if id not in shown]:
-            remove(turn, id, reason=GONE)
     _release_unclaimed(turn)
     turn.emit(WindowSynced(time=turn.at, host=turn.host, items=len(shown), tokens=total, through=command.through))
+    note_compaction(turn, before)
     turn.settle()
     turn.check_targets()
     return {"report": report(session), "directives": directive_replies(session)}
@@ -152,21 +161,7 @@ def _settle_directives(turn: Turn, shown: dict[str, WindowItem], through: int) -
 
 def _says_more(window_item: WindowItem) -> bool:
     """Whether a window item says more than an id and a size."""
-    return not (
-        window_item.kind is None
-        and window_item.component is None
-        and window_item.created_at is None
-        and window_item.last_accessed_at is None
-        and window_item.completed is None
-        and window_item.pinned is None
-        and window_item.group is None
-        and window_item.path is None
-        and window_item.fingerprint is None
-        and window_item.full is None
-        and window_item.doc_tokens is None
-        and window_item.claims is None
-        and window_item.content is None
-    )
+    return _more(window_item) != _NOTHING_MORE
 
 
 def _new(turn: Turn, said: WindowItem, index: int) -> Item:
@@ -192,26 +187,21 @@ def _new(turn: Turn, said: WindowItem, index: int) -> Item:
 
 def _follow(turn: Turn, item: Item, said: WindowItem, index: int) -> None:
     """An item that the ledger holds already: its size and whatever else the window says of it."""
-    waiting = turn.session.directed.get(item.id)
-    tokens = said.tokens
-    if waiting and tokens != item.tokens:
-        first = turn.session.directives[waiting[0]]
-        if tokens == first.former.tokens:
-            tokens = item.tokens  # the host has not come to the directive yet: it stays pending
-        else:
-            supersede(turn, list(waiting))
-    changes = _changes(item, said)
+    changes = _changes(turn, item, said)
+    item, tokens = _overtake(turn, item, said.tokens, changed=bool(changes))
     if changes:
         turn.protected.add(item.id)
-        fingerprint = changes.get("fingerprint", item.fingerprint)
-        again = fingerprint != item.fingerprint  # another text under the same id: put anew
-        changed = replace(item, tokens=tokens, original_tokens=None if again else item.original_tokens, **changes)
-        changed.doc_tokens = min(changed.doc_tokens, changed.tokens)
+        again = "fingerprint" in changes  # another text under the same id: put anew
+        changed = replace(item, **changes)
+        changed.tokens = tokens
+        changed.doc_tokens = min(changed.doc_tokens, tokens)
+        if again:
+            changed.original_tokens = changed.content = None
         if said.last_accessed_at is not None:
             changed.last_accessed_at = max(
                 item.last_accessed_at, parse_time(said.last_accessed_at, path=f"items[{index}].last_accessed_at")
             )
-        content = said.content if again or item.content is None else None
+        content = said.content if changed.content is None else None
         hold(turn, changed, claims=said.claims, content=content)
         return
     if tokens != item.tokens:
@@ -223,8 +213,29 @@ def _follow(turn: Turn, item: Item, said: WindowItem, index: int) -> None:
             turn.emit(ItemTouched(time=turn.at, host=turn.host, item=item.id, at=at))
 
 
-def _changes(item: Item, said: WindowItem) -> dict[str, Any]:
-    """What the window says of an item that differs from what the ledger holds, size and access time left out."""
+def _overtake(turn: Turn, item: Item, tokens: int, *, changed: bool) -> tuple[Item, int]:
+    """What a shown size says of the directives that wait for an item: the item then, and the size to hold it at."""
+    session = turn.session
+    waiting = session.directed.get(item.id)
+    if not waiting:
+        return item, tokens
+    former = session.directives[waiting[0]].former
+    if tokens == item.tokens:
+        return item, tokens
+    if tokens != former.tokens:
+        supersede(turn, list(waiting))
+    elif changed:  # the item as it was, and more said of it: a put, which no directive outlives
+        turn.emit(DirectivesUndone(time=turn.at, host=turn.host, numbers=tuple(waiting), why="shown"))
+    else:
+        tokens = item.tokens  # the host has not come to the directive yet: it stays pending
+    return item, tokens
+
+
+def _changes(turn: Turn, item: Item, said: WindowItem) -> dict[str, Any]:
+    """What the window says of an item that differs from what the ledger holds, size and access time left out.
+
+    A claim or a first content are a change of nothing in the item, but a put all the same.
+    """
     changes: dict[str, Any] = {}
     for name in ("component", "completed", "pinned", "group", "path", "fingerprint"):
         value = getattr(said, name)
@@ -240,6 +251,10 @@ def _changes(item: Item, said: WindowItem) -> dict[str, Any]:
                 changes[name] = value
     if said.created_at is not None and parse_time(said.created_at, path="items") != item.created_at:
         changes["created_at"] = parse_time(said.created_at, path="items")
+    if said.claims in turn.session.grants and said.claims is not None:
+        changes.setdefault("kind", item.kind)
+    if said.content is not None and turn.store_content and item.content is None and item.original_tokens is None:
+        changes.setdefault("kind", item.kind)
     return changes
 
 

@@ -1,0 +1,103 @@
+"""A session's life: opened, changed, closed, opened again (SPEC 3.9)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sidecar.budget.allocation import check_shares
+from sidecar.budget.commands import ChangeSession, OpenSession
+from sidecar.budget.entries import Changed, Closed, Opened
+from sidecar.budget.errors import Conflict, Invalid
+from sidecar.budget.policy import PRESETS, Mode
+from sidecar.budget.replies import Report
+from sidecar.budget.report import report
+from sidecar.budget.session import Session
+from sidecar.budget.turn import Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What the operator has settled for sessions that do not say. `adjust_interval` in seconds; None is off."""
+
+    agent: str = "unknown"
+    mode: Mode = "managed"
+    preset: str = "standard"
+    total_tokens: int | None = None  # None: the preset's
+    store_content: bool = True
+    adjust_interval: float | None = None
+
+
+def opened(
+    session: Session | None, command: OpenSession, *, id: str, at: float, host: bool, defaults: Defaults
+) -> Opened | None:
+    """The entry that opens the session, or opens it anew; None if it is open just like that.
+
+    `Conflict` if it is open in another way.
+    """
+    preset = command.preset or defaults.preset
+    policy = PRESETS.get(preset)
+    if policy is None:
+        raise Invalid(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}", path="preset")
+    total = command.total_tokens or defaults.total_tokens or policy.total_tokens
+    reserve = command.reserve_tokens or 0
+    _check_reserve(total, reserve)
+    entry = Opened(
+        time=at,
+        host=host,
+        event=command.id,
+        agent=command.agent or defaults.agent,
+        parent=command.parent,
+        mode=command.mode or defaults.mode,
+        model=command.model,
+        preset=preset,
+        total_tokens=total,
+        reserve_tokens=reserve,
+        shares=policy.shares if command.shares is None else check_shares(command.shares),
+        epoch=1 if session is None else session.epoch + 1,
+    )
+    if session is None or session.closed:
+        return entry
+    different = _different(session.opened, entry)
+    if different:
+        raise Conflict(
+            f"session {id!r} is open with another {' and '.join(different)}: change it with PATCH, or close it first",
+            path=different[0],
+        )
+    return None
+
+
+def _different(opened: Opened, asked: Opened) -> list[str]:
+    names = ("agent", "parent", "mode", "model", "preset", "total_tokens", "reserve_tokens", "shares")
+    return [name for name in names if getattr(opened, name) != getattr(asked, name)]
+
+
+def _check_reserve(total: int, reserve: int) -> None:
+    if reserve >= total:
+        raise Invalid(f"reserve_tokens must be less than the {total} tokens of the window", path="reserve_tokens")
+
+
+def change(turn: Turn, command: ChangeSession) -> Report:
+    """Change what the host names; the components are divided anew, and their targets checked."""
+    session = turn.session
+    total = session.total_tokens if command.total_tokens is None else command.total_tokens
+    reserve = session.reserve_tokens if command.reserve_tokens is None else command.reserve_tokens
+    _check_reserve(total, reserve)
+    shares = None if command.shares is None else check_shares(command.shares)
+    entry = Changed(
+        time=turn.at,
+        host=turn.host,
+        total_tokens=command.total_tokens if total != session.total_tokens else None,
+        reserve_tokens=command.reserve_tokens if reserve != session.reserve_tokens else None,
+        shares=shares if shares != session.shares else None,
+        mode=command.mode if command.mode != session.mode else None,
+        model=command.model if command.model != session.model else None,
+    )
+    if entry != Changed(time=turn.at, host=turn.host):
+        turn.emit(entry)
+    turn.check_targets()
+    return report(session)
+
+
+def close(turn: Turn, by: Literal["host", "idle"]) -> Report:
+    """The window is gone: the final report."""
+    turn.emit(Closed(time=turn.at, host=turn.host, by=by))
+    return report(turn.session)
