@@ -53,7 +53,7 @@ def open_journal(config: Config) -> Journal:
 
 
 class Sidecar:
-    """One sidecar: `async with make_app(config) as app`, or `start` and `stop`. Its `urls` are known once it started."""
+    """One sidecar: `async with make_app(config) as app`, or `start` and `stop`. Its `urls` are known once started."""
 
     def __init__(self, config: Config, *, journal: Journal, clock: Callable[[], float]) -> None:
         self.config = config

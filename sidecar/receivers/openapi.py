@@ -112,7 +112,7 @@ def _tidy(schema: Any) -> Any:
         return [_tidy(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    tidied = {}
+    tidied: Schema = {}
     for key, value in schema.items():
         if key == "properties":
             tidied[key] = {name: _tidy(part) for name, part in value.items()}

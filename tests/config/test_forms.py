@@ -1,0 +1,96 @@
+"""The forms of values: what each takes, and the rule that it names."""
+
+import pytest
+
+from sidecar.config import forms
+from sidecar.config.forms import HostPort, UnixPath
+
+
+@pytest.mark.parametrize(
+    ("form", "written", "meant"),
+    [
+        (forms.host_port, "127.0.0.1:8321", HostPort("127.0.0.1", 8321)),
+        (forms.host_port, "localhost:0", HostPort("localhost", 0)),
+        (forms.host_port, "[::1]:65535", HostPort("::1", 65535)),
+        (forms.address, "unix:/run/budget.sock", UnixPath("/run/budget.sock")),
+        (forms.address, "0.0.0.0:1", HostPort("0.0.0.0", 1)),
+        (forms.journal_url, "memory:", "memory:"),
+        (forms.journal_url, "sqlite:////var/lib/j.db", "sqlite:////var/lib/j.db"),
+        (forms.duration, "900", 900.0),
+        (forms.duration, 900, 900.0),
+        (forms.duration, 0.5, 0.5),
+        (forms.duration, "250ms", 0.25),
+        (forms.duration, "15m", 900.0),
+        (forms.duration, "24h", 86400.0),
+        (forms.duration, "2d", 172800.0),
+        (forms.size, "8388608", 8388608),
+        (forms.size, 1024, 1024),
+        (forms.size, "8Mi", 8388608),
+        (forms.size, "500k", 500_000),
+        (forms.size, "1GiB", 1 << 30),
+        (forms.flag, True, True),
+        (forms.flag, "off", False),
+        (forms.flag, "YES", True),
+        (forms.name, "reviewer", "reviewer"),
+        (forms.whole(at_least=1), "200_000", 200_000),
+        (forms.whole(at_least=0), 0, 0),
+        (forms.choice("normal", "full"), "full", "full"),
+        (forms.optional(forms.duration), "off", None),
+        (forms.optional(forms.duration), "1h", 3600.0),
+        (forms.several(forms.address), "[::1]:1, unix:/s", (HostPort("::1", 1), UnixPath("/s"))),
+        (forms.several(forms.address), ["a:1", "a:1", "b:2"], (HostPort("a", 1), HostPort("b", 2))),
+    ],
+)
+def test_a_form_reads_what_is_written(form, written, meant):
+    assert form(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("form", "written", "rule"),
+    [
+        (forms.host_port, "8321", "must be HOST:PORT"),
+        (forms.host_port, "localhost:65536", "port of 0 to 65535"),
+        (forms.host_port, "::1:80", "must be HOST:PORT"),
+        (forms.host_port, 8321, "must be HOST:PORT"),
+        (forms.address, "unix:", "or unix:PATH"),
+        (forms.address, "http://127.0.0.1:80", "or unix:PATH"),
+        (forms.journal_url, "sqlite:///", "must be sqlite:///PATH or memory:"),
+        (forms.journal_url, "/var/lib/j.db", "must be sqlite:///PATH or memory:"),
+        (forms.duration, "soon", "must be a duration such as"),
+        (forms.duration, "15 minutes", "must be a duration such as"),
+        (forms.duration, "-5", "must be a duration such as"),
+        (forms.duration, "0s", "must be longer than 0 seconds"),
+        (forms.duration, True, "must be a duration such as"),
+        (forms.size, "much", "must be a size such as"),
+        (forms.size, "0", "must be 1 byte or more"),
+        (forms.size, True, "must be a size such as"),
+        (forms.flag, "maybe", "must be true or false"),
+        (forms.flag, 1, "must be true or false"),
+        (forms.name, "", "must be 1 to 256 characters"),
+        (forms.name, "a\nb", "none of them a control character"),
+        (forms.name, "x" * 257, "must be 1 to 256 characters"),
+        (forms.whole(at_least=1), "0", "whole number of 1 or more"),
+        (forms.whole(at_least=1), 1.5, "whole number of 1 or more"),
+        (forms.whole(at_least=1), "-1", "whole number of 1 or more"),
+        (forms.whole(at_least=1), True, "whole number of 1 or more"),
+        (forms.choice("normal", "full"), "fast", "must be normal or full"),
+        (forms.optional(forms.duration), "later", "24h, or off"),
+        (forms.several(forms.address), [], "must name at least one"),
+        (forms.several(forms.address), "a:1,", "must be HOST:PORT"),
+    ],
+)
+def test_a_form_names_its_rule_when_it_is_broken(form, written, rule):
+    with pytest.raises(ValueError, match=rule):
+        form(written)
+
+
+@pytest.mark.parametrize("written", ["127.0.0.1:8321", "[::1]:0", "unix:/run/budget.sock"])
+def test_an_address_is_shown_as_it_was_written(written):
+    assert forms.address(written).text == written
+
+
+def test_a_password_in_a_url_is_never_shown():
+    assert forms.masked("postgresql://budget:s3cret@db:5432/x?sslmode=require") == (
+        "postgresql://budget:***@db:5432/x?sslmode=require"
+    )
+    assert forms.masked("sqlite:////var/lib/j.db") == "sqlite:////var/lib/j.db"
