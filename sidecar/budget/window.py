@@ -2,7 +2,7 @@
 
 from dataclasses import fields, replace
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import Any
 
 from sidecar.budget.clock import parse_time
 from sidecar.budget.commands import Acknowledge, SyncWindow, WindowItem
