@@ -132,10 +132,8 @@ class SqliteJournal:
 
     async def append(self, frames: Sequence[Frame]) -> Sequence[Outcome]:
         """Store the frames that come next in their session, in one transaction."""
-        if self._log_is_long:
-            # Nobody writes now, so this comes to the log's end, and the next commit starts the log over.
-            await self._move_log()
-            self._log_is_long = False
+        if self._log_is_long or self._pages >= _LOG_PAGES:
+            await self._finish_log()
         if self._durability == "full":
             outcomes = await self._run("write", partial(self._store, frames))
         else:
@@ -267,6 +265,13 @@ class SqliteJournal:
             _log.warning("journal %s: the write-ahead log could not be moved into the file: %s", self.path, error)
         finally:
             self._moving = None
+
+    async def _finish_log(self) -> None:
+        """Move the log while nobody writes: this comes to its end, and the next commit starts it over."""
+        if self._moving is not None:
+            await asyncio.wait([self._moving])
+        await self._move_log()
+        self._log_is_long = False
 
     async def _select(self, statement: str, values: Any) -> list[Any]:
         def select() -> list[Any]:

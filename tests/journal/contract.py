@@ -3,8 +3,11 @@
 DESIGN: the key (session, first version) is the concurrency control; archive and contents share the frame's transaction.
 """
 
+from typing import Any
+
 import pytest
 
+from sidecar.budget.entries import AnyEntry, ItemPut
 from sidecar.journal import ArchiveRecord, Journal
 from tests.journal.shapes import compressed, erased, frame, noted, opened, put, removed
 
@@ -13,8 +16,8 @@ async def versions(journal: Journal, session: str | None = None, **range_: int) 
     return [stored.version async for stored in journal.read(session, **range_)]
 
 
-async def archived(journal: Journal, session: str = "s", **query: str | int | None) -> list[str]:
-    asked = {"component": None, "query": None, "after": None, "limit": 100, **query}
+async def archived(journal: Journal, session: str = "s", **query: Any) -> list[str]:
+    asked: dict[str, Any] = {"component": None, "query": None, "after": None, "limit": 100, **query}
     return [record.id for record in await journal.archived(session, **asked)]
 
 
@@ -28,7 +31,7 @@ class JournalContract:
     # --- append and read
 
     async def test_what_is_appended_is_read_back_as_it_was(self, journal: Journal) -> None:
-        entries = [opened(), put("i"), *noted(3), removed("i")]
+        entries: list[AnyEntry] = [opened(), put("i"), *noted(3), removed("i")]
         assert await journal.append([frame(1, *entries)]) == ["stored"]
         stored = [each async for each in journal.read("s")]
         assert [each.entry for each in stored] == entries
@@ -41,6 +44,7 @@ class JournalContract:
         await journal.append([frame(1, entry)])
         entry.item.tokens = 1
         (stored,) = [each async for each in journal.read("s")]
+        assert isinstance(stored.entry, ItemPut)
         assert stored.entry.item.tokens == 100
 
     async def test_a_session_never_heard_of_has_no_entries(self, journal: Journal) -> None:

@@ -1,4 +1,4 @@
-"""Entries of every shape: hypothesis strategies made from the dataclasses' own annotations, and short hand-made ones."""
+"""Entries of every shape: strategies made from the dataclasses' annotations, and short hand-made ones."""
 
 import types
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint in _plain:
         return _plain[hint]
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return st.builds(
             hint, **{name: values_of(each) for name, each in get_type_hints(hint).items() if name != "type"}
         )

@@ -80,7 +80,7 @@ asyncio.run(main())
 async def test_a_killed_process_loses_nothing_that_was_acknowledged(path, checkout, durability, acknowledged):
     last = 0
     for _ in range(3):
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs on this loop
             [sys.executable, "-c", CHILD, str(path), durability], stdout=subprocess.PIPE, text=True, cwd=checkout
         )
         assert child.stdout is not None
@@ -187,7 +187,7 @@ async def test_a_read_only_file_is_an_error_that_says_so(path, checkout):
     for folder in (path.parent, *path.parent.parents[:3]):
         if folder.stat().st_uid == os.getuid() and str(folder) != "/":
             folder.chmod(0o755)
-    child = subprocess.run(
+    child = subprocess.run(  # noqa: ASYNC221 - nothing else runs on this loop
         [sys.executable, "-c", READ_ONLY, str(path)], capture_output=True, text=True, cwd=checkout, check=True
     )
     assert f"journal {path} cannot be opened: " in child.stdout
