@@ -32,10 +32,10 @@ REJECTIONS: Labels = (
     "method_not_allowed",
     "conflict",
     "too_large",
-    "unsupported_media_type",
+    "media_type",
     "overloaded",
-    "internal_error",
-    "journal_unavailable",
+    "failed",
+    "unavailable",
     OTHER,
 )
 SIGNALS: Labels = ("traces", "logs", "metrics")

@@ -129,7 +129,7 @@ class Exporter:
 
     def rejected(self, receiver: str, reason: str, count: int = 1) -> None:
         """A receiver answered with an error."""
-        labels = _bounded("token_budget_events_rejected_total", receiver=receiver, reason=reason.replace("-", "_"))
+        labels = _bounded("token_budget_events_rejected_total", receiver=receiver, reason=reason)
         self._rejected[labels].add(count)
 
     def begin_forwarding(self) -> None:
