@@ -138,6 +138,16 @@ class ComponentHistory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompactionSpec:
+    """The host's own compaction of its window: the whole window's tokens before and after."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    tokens_before: Tokens
+    tokens_after: Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSession(Command):
     """Open a session, or open a closed one again as a new epoch. None takes the operator's default."""
 
@@ -240,13 +250,18 @@ class SyncWindow(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportUsage(Command):
-    """Absolute levels: per component, of the whole window (`total`, as billed), or both (SPEC 3.9)."""
+    """Absolute levels: per component, of the whole window (`total`, as billed), or both (SPEC 3.9).
+
+    With `compaction` the host says that it compacted its window; the levels, if any, are then those it was left with,
+    not those of a model call, and the fall to the next call's level is no second compaction.
+    """
 
     type = "report_usage"
 
     components: dict[Component, Tokens] | None = None
     total: Tokens | None = None
     source: Source = "exact"
+    compaction: CompactionSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

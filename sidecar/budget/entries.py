@@ -232,7 +232,10 @@ class BoundExceeded(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReported(Entry):
-    """The host or its telemetry stated levels; `unheld` and `unattributed_tokens` are what follows from them."""
+    """The host or its telemetry stated levels; `unheld` and `unattributed_tokens` are what follows from them.
+
+    `call`: the total is that of a model call, not what a compaction left.
+    """
 
     type = "usage_reported"
 
@@ -241,6 +244,7 @@ class UsageReported(Entry):
     total: int | None = None
     unheld: Mapping[Component, int]
     unattributed_tokens: int
+    call: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

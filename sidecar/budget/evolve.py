@@ -119,7 +119,9 @@ def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - 
             _erase(session, entry)
         case Closed():
             session.closed = True
-        case Opened() | Compacted() | Noted():
+        case Compacted():
+            session.compacted = entry.source == "reported"
+        case Opened() | Noted():
             pass
         case _:
             assert_never(entry)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from sidecar.budget.clock import parse_time
-from sidecar.budget.commands import CompleteItem, ItemSpec, PutItem, RemoveItem, ReportUsage, TouchItem
+from sidecar.budget.commands import CompactionSpec, CompleteItem, ItemSpec, PutItem, RemoveItem, ReportUsage, TouchItem
 from sidecar.budget.entries import (
     Compacted,
     DirectivesConfirmed,
@@ -198,10 +198,14 @@ def remove(turn: Turn, id: str, *, reason: str) -> None:
 
 def report_usage(turn: Turn, command: ReportUsage) -> Acknowledged:
     """Set the levels: what exceeds a component's items is held by none, what exceeds the components unattributed."""
+    compaction = command.compaction
     if command.components is None and command.total is None:
+        if compaction is not None:
+            _compacted(turn, compaction)
+            return answer(turn)
         raise Invalid("components or total is required: a usage report states at least one level", path="components")
     session = turn.session
-    before = session.used
+    before, settled = session.used, not session.compacted
     unheld = {
         name: tokens - session.components[name].item_tokens for name, tokens in (command.components or {}).items()
     }
@@ -220,12 +224,28 @@ def report_usage(turn: Turn, command: ReportUsage) -> Acknowledged:
             total=command.total,
             unheld=unheld,
             unattributed_tokens=unattributed,
+            call=compaction is None,
         )
     )
-    note_compaction(turn, before)
+    if compaction is not None:
+        _compacted(turn, compaction)
+    elif settled:
+        note_compaction(turn, before)
     turn.settle()
     turn.check_targets()
     return answer(turn)
+
+
+def _compacted(turn: Turn, told: CompactionSpec) -> None:
+    turn.emit(
+        Compacted(
+            time=turn.at,
+            host=turn.host,
+            tokens_before=told.tokens_before,
+            tokens_after=told.tokens_after,
+            source="reported",
+        )
+    )
 
 
 def note_compaction(turn: Turn, before: int) -> None:

@@ -181,7 +181,8 @@ def state_usage(session: Session, entry: UsageReported) -> None:
         unmark(held)
     session.unattributed = entry.unattributed_tokens
     session.source = entry.source
-    if entry.total is not None:
+    if entry.total is not None and entry.call:
+        session.compacted = False
         session.calls += 1
         counted = session.attributed
         if session.mode == "managed" and counted:

@@ -170,6 +170,7 @@ class Session:
     cleanups: int = 0
     samples: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     adjusted_at: float = 0.0
+    compacted: bool = False  # the host reported a compaction, and no model call has shown the new level yet
     measured: tuple[int, dict[Component, int | None]] | None = None  # reclaimable tokens, as of a version
 
     @property

@@ -124,7 +124,7 @@ class Counting:
             case WindowSynced():
                 self._calls[agent,].observe(ratio(entry.tokens, session.total))
             case UsageReported():
-                if entry.total is not None:
+                if entry.total is not None and entry.call:
                     self._calls[agent,].observe(ratio(entry.total, session.total))
             case Exhausted():
                 exhaustions = self._exhaustions[agent, entry.component, session.mode]
