@@ -19,6 +19,9 @@ from sidecar.lab.wire import body
 
 Way: TypeAlias = Literal["items", "window"]
 CREATED = 201  # 200 and 409: another replay has it
+# Recorded seconds without a step after which what waits is sent. What is sent together depends on the recording alone,
+# so that the same recording makes the same decisions at any speed.
+LULL = 10.0
 NOTICEABLE = 0.02  # seconds: shorter waits are not worth a turn of the loop
 
 
@@ -103,10 +106,13 @@ class Player:
         if start is None:
             start = time.time() - self.recording.duration
         pace = Pace(self.options.speed, self.options.skip_idle)
+        at = 0.0
         for move in moves(self.recording, start=start):
-            wait = pace.wait(move.time - start)
-            if wait > NOTICEABLE:
-                await self._flush()  # nobody should wait for what has happened already
+            elapsed = move.time - start
+            if elapsed - at > LULL:
+                await self._flush()
+            at = max(at, elapsed)
+            if (wait := pace.wait(elapsed)) > NOTICEABLE:
                 await asyncio.sleep(wait)
             await self._take(move)
         for played in self.played.values():

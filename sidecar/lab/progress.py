@@ -25,7 +25,7 @@ class Progress:
     done_steps: int = 0
     done_recordings: int = 0
     _began: float = field(default_factory=time.monotonic)
-    _shown: float = 0.0
+    _shown: float = field(default_factory=time.monotonic)
     _drawn: int = 0
 
     def step(self) -> None:
