@@ -22,6 +22,7 @@ Labels: TypeAlias = tuple[str, ...]
 OPEN: Labels = ()
 
 OTHER = "other"  # what a value outside a bounded set is shown as
+COMPACTION_SOURCES: Labels = ("reported", "inferred")
 STATES: Labels = ("active", "drifted", "idle")
 RECEIVERS: Labels = ("api", "events", "otlp", OTHER)
 EVENT_TYPES: Labels = (*EVENTS, "change_session", "erase_archive", OTHER)
@@ -365,6 +366,7 @@ CATALOG: tuple[Metric, ...] = (
         unit="tokens",
         feeds="item_put",
         section="3.5",
+        detail=True,
     ),
     Metric(
         name="token_budget_directives_pending",
@@ -427,7 +429,8 @@ CATALOG: tuple[Metric, ...] = (
         name="token_budget_compactions_total",
         kind="counter",
         help="Compactions by the hosts of observed sessions, as they said or as a fall of the level showed.",
-        labels=_per_agent(source=("reported", "inferred")),
+        labels=_per_agent(source=COMPACTION_SOURCES),
+        initial=(),  # see token_budget_sessions
         feeds="compacted",
         section="5",
     ),
@@ -435,8 +438,9 @@ CATALOG: tuple[Metric, ...] = (
         name="token_budget_compaction_freed_tokens_total",
         kind="counter",
         help="Tokens by which compactions lowered the windows.",
-        labels=_per_agent(source=("reported", "inferred")),
+        labels=_per_agent(source=COMPACTION_SOURCES),
         unit="tokens",
+        initial=(),  # see token_budget_sessions
         feeds="compacted",
         section="5",
     ),

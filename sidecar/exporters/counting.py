@@ -32,7 +32,7 @@ from sidecar.budget.entries import (
 )
 from sidecar.budget.policy import COMPONENTS, Mode
 from sidecar.budget.session import ratio
-from sidecar.exporters.catalog import CATALOG, CLEANED, COMPONENT_OF_STEP, PREDICTED, Metric
+from sidecar.exporters.catalog import CATALOG, CLEANED, COMPACTION_SOURCES, COMPONENT_OF_STEP, PREDICTED, Metric
 from sidecar.exporters.series import Counted, Distributed
 from sidecar.ledger import Record
 
@@ -89,6 +89,10 @@ class Counting:
         """Let the series of an agent's sessions of this mode begin at 0."""
         for component in COMPONENTS:
             self._exhaustions[agent, component, mode]
+        if mode == "observed":
+            for source in COMPACTION_SOURCES:
+                self._compactions[agent, source]
+                self._compacted[agent, source]
 
     def _begin(self, metric: Metric, before: tuple[str, ...]) -> None:
         if metric.kind == "info":

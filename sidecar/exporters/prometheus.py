@@ -13,6 +13,7 @@ from itertools import product
 from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 import sidecar
 from sidecar.budget.entries import Opened
@@ -158,8 +159,10 @@ class Exporter:
             for family in self._shown:
                 parts.append(exposition(family, openmetrics=openmetrics))
                 await self._pause()
-        process = generate_latest(self._process).decode()
-        return "".join((*parts, process, "# EOF\n" if openmetrics else "")).encode(), answer
+        process = (generate_openmetrics if openmetrics else generate_latest)(
+            self._process
+        )  # ends with `# EOF` as it must
+        return "".join(parts).encode() + process, answer
 
     async def _pause(self) -> None:
         """Let others run if a piece of work's time is over."""

@@ -109,10 +109,10 @@ def test_series_begin_with_label_values_that_the_catalogue_lists(metric: Metric)
 
 
 def test_a_component_has_the_steps_of_its_own_strategy_only():
+    strategies = {(name, step) for name in COMPONENTS for step in STANDARD.components[name].steps}
     for name in ("token_budget_cleanup_freed_tokens_total", "token_budget_cleanup_confirmed_tokens_total"):
-        series = set(BY_NAME[name].initial_series())
-        assert series == {(name, step) for name in COMPONENTS for step in STANDARD.components[name].steps}
-    assert {(component, step) for step, component in COMPONENT_OF_STEP.items()} == series
+        assert set(BY_NAME[name].initial_series()) == strategies
+    assert {(component, step) for step, component in COMPONENT_OF_STEP.items()} == strategies
 
 
 def test_every_command_that_may_come_as_an_event_is_an_event_type():

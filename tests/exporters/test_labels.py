@@ -23,7 +23,8 @@ PROMETHEUS_3 = (
 
 
 def labels(limit, configured="mine"):
-    begun, folded = [], []
+    begun: list[str] = []
+    folded: list[int] = []
     return AgentLabels(configured, limit=limit, begin=begun.append, fold=lambda: folded.append(1)), begun, folded
 
 
