@@ -7,6 +7,7 @@ are a method each.
 import heapq
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -32,6 +33,12 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
 
 
+@cache
+def shape_of(body: Any) -> Shape[Command]:
+    """The shape of a call's body."""
+    return Shape(body)
+
+
 def answer(body: Any, status: int = 200) -> web.Response:
     """A JSON answer."""
     return web.Response(body=encode(body), status=status, content_type=JSON)
@@ -49,15 +56,13 @@ class SessionApi:
         for operation in OPERATIONS:
             if operation.events:
                 continue
-            handler: Handler = self._write(operation) if operation.body else getattr(self, operation.id)
+            body = operation.body
+            handler: Handler = getattr(self, operation.id) if body is None else self._write(operation, shape_of(body))
             # aiohttp's own pattern for a part of a path would not take braces.
             path = operation.path.replace("{session}", "{session:[^/]+}").replace("{item}", "{item:[^/]+}")
             yield web.route(operation.method, path, handler)
-            if operation.method == "GET":
-                yield web.head(path, handler)
 
-    def _write(self, operation: Operation) -> Handler:
-        shape: Shape[Command] = Shape(operation.body)
+    def _write(self, operation: Operation, shape: Shape[Command]) -> Handler:
         empty = None if operation.optional_body is False else b"{}"
         # These answer a report, which carries no directives.
         answered = operation.reply is not Report

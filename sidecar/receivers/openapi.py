@@ -20,7 +20,7 @@ from sidecar.budget.commands import Name
 from sidecar.budget.policy import Component
 from sidecar.receivers import operations, problems
 from sidecar.receivers.bodies import JSON, NDJSON
-from sidecar.receivers.events import AnyEvent
+from sidecar.receivers.events import event_type
 from sidecar.receivers.operations import OPERATIONS, Operation
 from sidecar.receivers.problems import ProblemReply
 
@@ -81,7 +81,7 @@ def routes() -> Iterable[web.RouteDef]:
 def _bodies() -> tuple[dict[str, Schema], dict[str, Schema]]:
     """A schema for each call's body, by the call's id, and those that they refer to, by name."""
     commands = [(operation.id, operation.body) for operation in OPERATIONS if operation.body is not None]
-    inputs = [*commands, ("send_events", AnyEvent), ("Component", Component)]
+    inputs = [*commands, ("send_events", event_type()), ("Component", Component)]
     found, definitions = TypeAdapter.json_schemas(
         [(name, "validation", TypeAdapter[Any](type_)) for name, type_ in inputs], ref_template=REF + "{model}"
     )

@@ -25,7 +25,7 @@ def named(request: web.Request, part: str, shape: Shape[str]) -> str:
     try:
         return shape.check(name)
     except Malformed as error:
-        raise Invalid(error.broken[0].detail.replace("the body", part, 1), path=part) from None
+        raise Invalid(f"{part} {error.broken[0].rule}", path=part) from None
 
 
 class Query:

@@ -4,7 +4,7 @@ Every broken rule of a body is reported, each with the path of its field and a s
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 
-# The parts of a union of types that pydantic reports one by one: `Time`, the only such union in a command.
+# `Time` is the only union of types in a command; pydantic reports its parts one by one, each as a place of its own.
+TIMES = frozenset({"time", "created_at", "last_accessed_at"})
 TIME_BRANCHES = ("float", "str")
 TIME_RULE = "must be RFC 3339 with an offset, as in 2026-01-31T08:00:00Z, or seconds since the epoch"
 
@@ -22,6 +23,7 @@ MANY = 100
 
 # pydantic's error types -> our rule, completing "<path> ...". `{name}` is filled from the error's context.
 RULES: Mapping[str, str] = {
+    "json_invalid": "is not valid JSON: {error}",
     "missing": "is required",
     "unexpected_keyword_argument": "is not a field that is known here",
     "int_type": "must be a whole number",
@@ -48,10 +50,16 @@ RULES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """One broken rule: where, and a sentence that says it."""
+    """One broken rule, which completes the sentence "<path> ..."; without a path it is about `whole`."""
 
     path: str
-    detail: str
+    rule: str
+    whole: str = "the body"
+
+    @property
+    def detail(self) -> str:
+        """The sentence."""
+        return f"{self.path or self.whole} {self.rule}"
 
 
 class Malformed(Exception):
@@ -69,10 +77,14 @@ class NotJson(Malformed):
 class Shape(Generic[T]):
     """The shape of a body. Built once; checking is strict, so text is no number and an unknown field is an error."""
 
-    __slots__ = ("_tagged", "_validate", "adapter")
+    __slots__ = ("_tagged", "_validate", "_whole", "adapter")
 
-    def __init__(self, type_: Any, *, tagged: bool = False) -> None:
-        """`tagged`: the type is a union that the field `type` tells apart; its tag is no part of a path."""
+    def __init__(self, type_: Any, *, tagged: bool = False, whole: str = "the body") -> None:
+        """`tagged`: the type is a union that the field `type` tells apart; its tag is no part of a path.
+
+        `whole`: what to call the value in a sentence.
+        """
+        self._whole = whole
         self.adapter: TypeAdapter[T] = TypeAdapter(type_)
         self._validate = self.adapter.validator.validate_json
         self._tagged = tagged
@@ -94,33 +106,27 @@ class Shape(Generic[T]):
 
     def _malformed(self, error: ValidationError) -> Malformed:
         if error.error_count() > MANY:
-            return Malformed(Broken("", f"the body breaks a rule in {error.error_count():,} places"))
-        broken = tuple(self._explain(error))
-        return NotJson(*broken) if error.errors()[0]["type"] == "json_invalid" else Malformed(*broken)
-
-    def _explain(self, error: ValidationError) -> Iterator[Broken]:
-        seen = set()
-        for problem in error.errors(include_url=False, include_input=False):
-            path, rule = _rule(problem, skip=1 if self._tagged else 0)
-            if path not in seen:
-                seen.add(path)
-                yield Broken(path, f"{path or 'the body'} {rule}")
+            return Malformed(Broken("", f"breaks a rule in {error.error_count():,} places", self._whole))
+        problems = error.errors(include_url=False, include_input=False)
+        rules: dict[str, str] = {}
+        for problem in problems:
+            path, rule = _rule(problem, problem["loc"][1:] if self._tagged else problem["loc"])
+            rules.setdefault(path, rule)
+        broken = (Broken(path, rule, self._whole) for path, rule in rules.items())
+        return NotJson(*broken) if problems[0]["type"] == "json_invalid" else Malformed(*broken)
 
 
-def _rule(problem: ErrorDetails, *, skip: int) -> tuple[str, str]:
-    kind, location, context = problem["type"], problem["loc"], problem.get("ctx", {})
-    if kind == "json_invalid":
-        return "", f"is not valid JSON: {context['error']}"
+def _rule(problem: ErrorDetails, location: tuple[int | str, ...]) -> tuple[str, str]:
+    """The path of what is wrong, and the rule that it breaks."""
+    kind, context = problem["type"], _spelled(problem.get("ctx", {}))
     if kind.startswith("union_tag"):
-        return "type", RULES[kind].format_map(_spelled(context))
-    if skip and not location:
-        return "", RULES.get(kind, problem["msg"])
-    location = location[skip:]
-    if location and location[-1] in TIME_BRANCHES:
+        return "type", RULES[kind].format_map(context)
+    if location[-2:-1] and location[-2] in TIMES and location[-1] in TIME_BRANCHES:
         return path_of(location[:-1]), TIME_RULE
-    key = location and location[-1] == "[key]"
-    rule = RULES[kind].format_map(_spelled(context)) if kind in RULES else f"is wrong: {problem['msg']}"
-    return path_of(location[:-1] if key else location), f"is no name that fits: it {rule}" if key else rule
+    rule = RULES[kind].format_map(context) if kind in RULES else f"is wrong: {problem['msg']}"
+    if location[-1:] == ("[key]",):
+        return path_of(location[:-1]), f"has a name that does not fit: it {rule}"
+    return path_of(location), rule
 
 
 def _spelled(context: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sidecar.config.forms import HostPort, UnixPath
         (forms.host_port, "localhost:0", HostPort("localhost", 0)),
         (forms.host_port, "[::1]:65535", HostPort("::1", 65535)),
         (forms.address, "unix:/run/budget.sock", UnixPath("/run/budget.sock")),
-        (forms.address, "0.0.0.0:1", HostPort("0.0.0.0", 1)),
+        (forms.address, "0.0.0.0:1", HostPort("0.0.0.0", 1)),  # noqa: S104 - read, not bound
         (forms.journal_url, "memory:", "memory:"),
         (forms.journal_url, "sqlite:////var/lib/j.db", "sqlite:////var/lib/j.db"),
         (forms.duration, "900", 900.0),

@@ -61,7 +61,7 @@ def test_without_a_word_the_defaults_hold():
     assert loaded.config == Config()
     assert loaded.written == {}
     assert loaded.config.listen == (HostPort("127.0.0.1", 8321),)
-    assert loaded.config.telemetry == HostPort("0.0.0.0", 9464)
+    assert loaded.config.telemetry == HostPort("0.0.0.0", 9464)  # noqa: S104 - read, not bound
     assert loaded.config.otlp == HostPort("127.0.0.1", 4318)
     assert (loaded.config.idle_after, loaded.config.close_after) == (900, 86400)
 
