@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sidecar.budget.entries import ArchiveErased, CleanedUp, ItemPut, ItemRemoved
-from sidecar.budget.policy import Step
+from sidecar.budget.policy import STANDARD
+from sidecar.budget.steps import reasons
 from sidecar.journal import ArchiveRecord, Frame
 
 
@@ -49,21 +50,7 @@ class Erase:
 
 Operation: TypeAlias = Keep | Forget | Archive | Erase
 
-REASONS: dict[Step, str] = {
-    "compress_inactive": "large and not accessed for a while: compressed",
-    "remove_debug": "old debug output: removed",
-    "archive_tasks": "completed task: archived",
-    "evict_lru": "least recently used file: evicted",
-    "unload_skills": "skill not accessed for a while: unloaded",
-    "cache_docs": "full document: summarized",
-    "remove_duplicates": "duplicate of a newer item: removed",
-    "compress_docs": "large skill documentation: excerpted",
-    "archive_completed": "completed: archived",
-    "compress_idle": "large and idle: compressed",
-    "summarize_old": "old interaction: summarized",
-    "remove_redundant": "repeated by a newer exchange: removed",
-    "archive": "very old interaction: archived",
-}
+_REASONS = reasons(STANDARD.cleanup)
 
 
 def operations(frame: Frame) -> Iterator[Operation]:
@@ -83,7 +70,7 @@ def operations(frame: Frame) -> Iterator[Operation]:
                             kind=action.kind,
                             component=action.component,
                             step=action.step,
-                            reason=REASONS[action.step],
+                            reason=_REASONS[action.step],
                             tokens_before=action.original_tokens,
                             tokens_after=action.tokens_after,
                             archived_at=entry.time,

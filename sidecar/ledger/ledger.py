@@ -65,13 +65,12 @@ class Ledger:
         """Take no more commands, finish those that wait (for at most `patience` seconds), close the journal."""
         if self._sweeping is not None:
             self._sweeping.cancel()
-            await asyncio.gather(self._sweeping, return_exceptions=True)
         await self._writer.stop(patience)
         await self._journal.close()
 
     @property
     def journal_up(self) -> bool:
-        """Whether the journal took the last write."""
+        """Whether the journal is open and took the last write."""
         return self._writer.journal_up
 
     # --- commands ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sidecar.budget.entries import AnyEntry
 from sidecar.budget.evolve import evolve
 from sidecar.budget.session import Session
-from sidecar.journal import Journal, SessionId
+from sidecar.journal import Journal, JournalError, SessionId, StoredEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Residents:
         """The session as the journal has it, and as the entries `then` change it; it is not kept."""
         session: Session | None = None
         async for stored in self._journal.read(id):
-            session = evolve(session, stored.entry, id=id)
+            session = _evolve(session, stored)
         for entry in then:
             session = evolve(session, entry, id=id)
         return session
@@ -100,7 +100,7 @@ class Residents:
             if session is None and stored.version > 1:  # opened again after it was closed and forgotten
                 session = await self.fold(id)
             if session is None or stored.version > session.version:
-                session = evolve(session, stored.entry, id=id)
+                session = _evolve(session, stored)
             self.place(session, seen=stored.written_at)
 
     def suspect(self, ids: Iterable[SessionId], *, now: float) -> None:
@@ -120,6 +120,15 @@ class Residents:
 
     def _find(self, id: SessionId) -> Resident | None:
         return self._active.get(id) or self._idle.get(id) or self._closed.get(id)
+
+
+def _evolve(session: Session | None, stored: StoredEntry) -> Session:
+    try:
+        return evolve(session, stored.entry, id=stored.session)
+    except (ValueError, LookupError) as error:
+        raise JournalError(
+            f"session {stored.session!r} cannot be rebuilt: at version {stored.version}, {error}"
+        ) from error
 
 
 def _heard_before(residents: dict[SessionId, Resident], time: float) -> list[Resident]:

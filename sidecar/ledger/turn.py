@@ -1,7 +1,6 @@
 """One turn: what it has decided, session by session, and has still to store and to answer."""
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sidecar.budget.decide import Decision
@@ -84,6 +83,7 @@ class Turn:
     """`sessions` are as the turn's decisions have left them; None: there is no such session yet."""
 
     now: float
+    taken: list[Waiting] = field(default_factory=list)
     sessions: dict[SessionId, Session | None] = field(default_factory=dict)
     changes: dict[SessionId, Change] = field(default_factory=dict)
     decided: list[Decided] = field(default_factory=list)
@@ -116,6 +116,7 @@ class Turn:
         """How many entries are to be stored."""
         return sum(len(change.entries) for change in self.changes.values())
 
-    def waiting(self) -> Iterable[Waiting]:
-        """Everything that this turn has still to answer."""
-        return [decided.waiting for decided in self.decided]
+    def fail(self, error: Exception) -> None:
+        """Answer everything that has no answer yet."""
+        for waiting in self.taken:
+            waiting.answer(type(error)(*error.args))

@@ -79,8 +79,8 @@ class Writer:
 
     @property
     def journal_up(self) -> bool:
-        """Whether the journal took the last write."""
-        return self._down is None
+        """Whether the journal is open and took the last write."""
+        return self._working is not None and self._down is None
 
     async def settled(self) -> None:
         """Wait until no turn is under way."""
@@ -91,6 +91,8 @@ class Writer:
         """Queue commands that came together. Raises `JournalError` or `Overloaded` where none of them is taken."""
         if self._stopping:
             raise JournalError("the sidecar is stopping")
+        if self._working is None:
+            raise JournalError("the journal has not been opened yet")
         if self._down is not None:
             raise JournalError(f"the journal takes no writes: {self._down}")
         if self._queue and len(self._queue) + len(asks) > self._limits.waiting_commands:
@@ -119,8 +121,10 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - a fault must not end the only writer
                 _log.exception("a turn of the ledger broke off")
                 self._residents.suspect(turn.sessions, now=turn.now)
-                for waiting in turn.waiting():
-                    waiting.answer(error)
+                turn.fail(error)
+            except asyncio.CancelledError:
+                turn.fail(JournalError("the sidecar is stopping"))
+                raise
             finally:
                 self._between_turns.set()
 
@@ -137,7 +141,8 @@ class Writer:
             ask = self._queue[0].ask
             if _archived_item(ask.command) is not None and ask.session in turn.changes:
                 return  # the record it speaks of may be among what this turn has still to store
-            await self._decide(turn, self._queue.popleft())
+            turn.taken.append(self._queue.popleft())
+            await self._decide(turn, turn.taken[-1])
             if self._stopwatch() - begun > self._limits.turn_seconds:
                 return
 
