@@ -5,6 +5,7 @@ from typing import Final
 
 from sidecar.exporters.catalog import OTHER
 
+UNKNOWN: Final = "unknown"  # an agent that nobody named
 MAX_LENGTH: Final = 64  # characters of a name that a label shows
 MAX_NAMES: Final = 10_000  # names remembered, so that each folded one is counted once
 
@@ -28,6 +29,11 @@ class AgentLabels:
         """The label of an agent."""
         return self._labels.get(name) or self._find(name)
 
+    def give_back(self, label: str) -> None:
+        """Nothing shows this label any more: it takes no place until it is used again."""
+        self._begun.discard(label)
+        self._labels = {name: each for name, each in self._labels.items() if each != label}
+
     def _find(self, name: str) -> str:
         label = tidy(name)
         folded = label not in self._begun and len(self._begun - {OTHER}) >= self._limit
@@ -45,4 +51,4 @@ class AgentLabels:
 
 def tidy(name: str) -> str:
     """A name that every tool on the way can show: printable, and of bounded length."""
-    return "".join(each if each.isprintable() else "_" for each in name[:MAX_LENGTH]) or "unknown"
+    return "".join(each if each.isprintable() else "_" for each in name[:MAX_LENGTH]) or UNKNOWN

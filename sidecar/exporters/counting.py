@@ -85,6 +85,12 @@ class Counting:
             if metric.per_agent:
                 self._begin(metric, (agent,))
 
+    def end_agent(self, agent: str) -> None:
+        """Show an agent's series no more."""
+        for metric in CATALOG:
+            if metric.per_agent:
+                self.family(metric.name).end(agent)
+
     def begin_mode(self, agent: str, mode: Mode) -> None:
         """Let the series of an agent's sessions of this mode begin at 0."""
         for component in COMPONENTS:

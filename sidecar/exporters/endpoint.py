@@ -30,7 +30,10 @@ def telemetry_app(render: Callable[[str], Awaitable[tuple[bytes, str]]], life: L
     async def metrics(request: web.Request) -> web.Response:
         body, content_type = await render(request.headers.get("Accept", ""))
         response = web.Response(body=body, headers={"Content-Type": content_type})
-        response.enable_compression()
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            response.enable_compression(
+                web.ContentCoding.gzip
+            )  # what Prometheus asks for; aiohttp would like deflate better
         return response
 
     async def healthz(_: web.Request) -> web.Response:

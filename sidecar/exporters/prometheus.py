@@ -19,7 +19,7 @@ import sidecar
 from sidecar.budget.entries import Opened
 from sidecar.budget.policy import COMPONENTS, STATUSES, Component
 from sidecar.budget.session import Session, ratio
-from sidecar.exporters.agents import AgentLabels
+from sidecar.exporters.agents import UNKNOWN, AgentLabels
 from sidecar.exporters.catalog import BY_NAME, CATALOG, FORWARDED, OTHER, SIGNALS
 from sidecar.exporters.counting import Counting, Exemplar
 from sidecar.exporters.lag import LoopLag
@@ -46,7 +46,7 @@ class Exporter:
     def __init__(
         self,
         *,
-        agent: str = "unknown",
+        agent: str = UNKNOWN,
         max_agents: int = 20,
         detail: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
@@ -76,6 +76,7 @@ class Exporter:
         build[sidecar.__version__, platform.python_version()].value = 1
         self._process = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._process)
+        self._stand_in = UNKNOWN if agent == UNKNOWN else None
         self._label = AgentLabels(agent, limit=max_agents, begin=self._begin_agent, fold=self._fold_agent)
 
     def start(self) -> None:
@@ -91,7 +92,7 @@ class Exporter:
     def publish(self, record: Record) -> None:
         """Count a command whose entries are durable."""
         session = record.session
-        agent = self._label(session.agent)
+        agent = self._agent(session)
         if record.origin is not None and record.origin.receiver != LEDGER:
             self.received(record.origin.receiver, record.command.type)
         self._counting.record(agent, record, None if self.exemplar is None else self._exemplar_of(record))
@@ -100,13 +101,13 @@ class Exporter:
     def adopt(self, sessions: Iterable[Session]) -> None:
         """Show sessions that were there before: restored by a restart. Nothing is counted."""
         for session in sessions:
-            agent = self._label(session.agent)
+            agent = self._agent(session)
             self._counting.begin_mode(agent, session.mode)
             self._windows.update(session, agent)
 
     def retire(self, session: Session) -> None:
         """The session went idle: out of the gauges, until it is published again."""
-        self._windows.retire(session, self._label(session.agent))
+        self._windows.retire(session, self._agent(session))
 
     def forget(self, session: Session) -> None:
         """Another replica serves the session now: its gauges come from there."""
@@ -220,6 +221,20 @@ class Exporter:
 
     def _gauge(self, name: str, *labels: str) -> Cell:
         return self._counting.counted(f"token_budget_{name}")[labels]
+
+    def _agent(self, session: Session) -> str:
+        """The label of a session's agent.
+
+        Where the operator named no agent, zeros stand in for the one to come. The first that comes takes their place:
+        a pod has one agent, and should not show the series of two.
+        """
+        if self._stand_in is not None:
+            stand_in, self._stand_in = self._stand_in, None
+            if session.agent != stand_in:
+                self._counting.end_agent(stand_in)
+                self._windows.end_agent(stand_in)
+                self._label.give_back(stand_in)
+        return self._label(session.agent)
 
     def _begin_agent(self, label: str) -> None:
         self._counting.begin_agent(label)

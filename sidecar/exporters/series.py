@@ -94,6 +94,10 @@ class Counted:
         """All of them, in the order in which they began."""
         return self._cells.values()
 
+    def end(self, agent: str) -> None:
+        """Show an agent's series no more."""
+        self._cells = {values: cell for values, cell in self._cells.items() if values[0] != agent}
+
 
 class Distributed:
     """The series of one histogram metric, by label values in the catalogue's order."""
@@ -114,6 +118,10 @@ class Distributed:
     def series(self) -> Iterable[Distribution]:
         """All of them, in the order in which they began."""
         return self._distributions.values()
+
+    def end(self, agent: str) -> None:
+        """Show an agent's series no more."""
+        self._distributions = {values: each for values, each in self._distributions.items() if values[0] != agent}
 
 
 def exposition(family: Counted | Distributed, *, openmetrics: bool) -> str:

@@ -125,6 +125,10 @@ class Windows:
             sums = self.agents[label] = AgentSums(self._monotonic())
         return sums
 
+    def end_agent(self, label: str) -> None:
+        """Forget an agent that has no sessions."""
+        self.agents.pop(label, None)
+
     def update(self, session: Session, label: str, *, opened: bool = False) -> None:
         """Let the sums follow a session's present state. `opened`: it is new, and began as a low window."""
         window = self._windows.get(session.id)

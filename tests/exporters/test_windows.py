@@ -75,6 +75,24 @@ async def test_agents_are_told_apart_up_to_the_bound(build):
     assert scrape.value("token_budget_dropped_total", what="agent_label", reason="max_agents") == 2
 
 
+async def test_zeros_give_way_to_the_first_agent_where_the_operator_named_none(build):
+    house = await build()
+    await house.open(agent="a")
+    scrape = await house.scrape()
+    assert {dict(labels).get("agent") for _, labels in scrape.samples} == {None, "a"}
+    await house.open("nameless")
+    scrape = await house.scrape()
+    assert scrape.value("token_budget_component_used_tokens", agent="unknown", component="working_memory") == 0
+    assert scrape.value("token_budget_allocations_total", component="working_memory", outcome="full") == 0
+
+
+async def test_zeros_of_the_agent_that_the_operator_named_stay(build):
+    house = await build(agent="mine")
+    await house.open(agent="a")
+    scrape = await house.scrape()
+    assert scrape.value("token_budget_component_used_tokens", agent="mine", component="working_memory") == 0
+
+
 async def test_an_idle_session_is_only_counted_as_idle_until_it_is_heard_of(house: House):
     await house.do(PutItem(item=item("a", tokens=5_000)))
     house.clock.now += 1_000
