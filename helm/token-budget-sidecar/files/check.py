@@ -1,0 +1,79 @@
+"""What `helm test` runs: post an event to the sidecar beside it, find its metric; ask the injector for a patch.
+
+Standard library only. Arguments: the injector's URL, and the file with its authority (else AUTHORITY has it), if there is
+an injector.
+"""
+
+import base64
+import json
+import os
+import signal
+import ssl
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+API = os.environ.get("API", "http://127.0.0.1:8321")
+METRICS = os.environ.get("METRICS", "http://127.0.0.1:9464/metrics")
+PATIENCE = 60
+SESSION = "helm-test"
+
+
+def call(url, body=None, context=None):
+    """Send JSON and give the answer's text; try again while nobody answers."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            sys.exit(f"{url} answered {error.code}: {error.read().decode()}")
+        except OSError as error:
+            if time.monotonic() > deadline:
+                sys.exit(f"{url} does not answer: {error}")
+            time.sleep(0.5)
+
+
+def check_sidecar():
+    """An event is taken, its item is in the report, and a counter has moved."""
+    item = {"id": "greeting", "kind": "interaction", "tokens": 100}
+    told = json.loads(call(f"{API}/v1/events", [{"type": "put_item", "session": SESSION, "item": item}]))
+    if told["accepted"] != 1:
+        sys.exit(f"the event was not accepted: {told}")
+    report = json.loads(call(f"{API}/v1/sessions/{SESSION}"))
+    if report["overall"]["used_tokens"] != item["tokens"]:
+        sys.exit(f"the session does not hold the item: {report}")
+    counted = [line for line in call(METRICS).splitlines() if line.startswith("token_budget_events_total{")]
+    if not any('type="put_item"' in line and float(line.split()[-1]) >= 1 for line in counted):
+        sys.exit(f"no metric counts the event: {counted}")
+    print("the sidecar took an event, and its metric shows it")
+
+
+def check_injector(url, authority):
+    """A pod is let in, with a patch that adds the container."""
+    context = ssl.create_default_context(cadata=authority)
+    pod = {"metadata": {"name": "probe"}, "spec": {"containers": [{"name": "agent", "image": "agent"}]}}
+    request = {"uid": "helm-test", "operation": "CREATE", "kind": {"kind": "Pod"}, "object": pod}
+    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+    response = json.loads(call(url, review, context))["response"]
+    if not response["allowed"] or "token-budget-sidecar" not in base64.b64decode(response.get("patch", "")).decode():
+        sys.exit(f"the injector gave no patch: {response}")
+    print("the injector gives a patch")
+
+
+def stop_sidecar():
+    """End a sidecar that is a plain container of this pod, so that the pod ends."""
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        words = command.read_bytes().split(b"\0")
+        if b"serve" in words and any(word.endswith(b"token-budget-sidecar") for word in words):
+            os.kill(int(command.parent.name), signal.SIGTERM)
+
+
+check_sidecar()
+if len(sys.argv) > 1:
+    check_injector(sys.argv[1], Path(sys.argv[2]).read_text() if len(sys.argv) > 2 else os.environ["AUTHORITY"])  # noqa: PLR2004
+if os.environ.get("STOP_SIDECAR"):
+    stop_sidecar()
