@@ -144,9 +144,9 @@ def directive_reply(session: Session, directive: Directive) -> DirectiveReply:
         "reason": why,
     }
     if directive.tokens_after == 0:
-        what = f"{directive.former.kind} {directive.former.path or directive.item}"
+        what = f"{directive.former.kind} {(directive.former.path or directive.item)!r}"
         reply["stub"] = (
-            f"[{what!r} ({directive.tokens_before} tokens) was archived: {why}. "
+            f"[{what} ({directive.tokens_before:,} tokens) was archived: {why}. "
             f"To get it back, restore item {directive.item!r} from the archive.]"
         )
     return reply
