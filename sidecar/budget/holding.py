@@ -36,6 +36,7 @@ def put(session: Session, entry: ItemPut) -> None:
     held.items[item.id] = item
     held.item_tokens += item.tokens
     held.admitted += admitted
+    held.unheld = max(held.unheld, -held.item_tokens)
     if item.group is not None:
         session.groups.setdefault(item.group, {})[item.id] = None
     _due(held, item)
