@@ -101,7 +101,8 @@ class Residents:
                 session = await self.fold(id)
             if session is None or stored.version > session.version:
                 session = _evolve(session, stored)
-            self.place(session, seen=stored.written_at)
+            if session.closed or self.seen(id) != stored.written_at:  # once a frame is enough
+                self.place(session, seen=stored.written_at)
 
     def suspect(self, ids: Iterable[SessionId], *, now: float) -> None:
         """What memory says of these sessions may not be what the journal says: forget it until it was read again."""
