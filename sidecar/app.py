@@ -26,6 +26,7 @@ from sidecar.ledger import Ledger, Limits
 from sidecar.receivers import Receiver, openapi
 from sidecar.receivers.api import SessionApi
 from sidecar.receivers.events import EventsApi
+from sidecar.receivers.otlp import OtlpReceiver
 from sidecar.receivers.problems import answering_problems
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,14 @@ class Sidecar:
             on_append=self.exporter.on_append,
         )
         self.exporter.journal_up = lambda: self.ledger.journal_up
+        self.otlp = OtlpReceiver(
+            self.ledger,
+            self.exporter,
+            auto_open=config.auto_open,
+            max_body_bytes=config.max_body_bytes,
+            set_total=config.total_tokens,
+            clock=clock,
+        )
         self.receivers: Sequence[Receiver] = (
             SessionApi(self.ledger, max_body_bytes=config.max_body_bytes),
             EventsApi(
@@ -89,20 +98,23 @@ class Sidecar:
                 max_body_bytes=config.max_body_bytes,
                 max_batch_events=config.max_batch_events,
             ),
+            self.otlp,
         )
         self.started = False
         self.ready = False
         self._opening: asyncio.Task[None] | None = None
-        self._api = self._runner(self._api_app(), patience=FINISH_CALLS)
+        self._api = self._runner(self._app(*self.receivers, documented=True), patience=FINISH_CALLS)
+        self._otlp = self._runner(self._app(self.otlp), patience=FINISH_CALLS)
         self._telemetry = self._runner(telemetry_app(self.exporter.render, self), patience=0.5)
 
-    def _api_app(self) -> web.Application:
+    def _app(self, *receivers: Receiver, documented: bool = False) -> web.Application:
         app = web.Application(
             middlewares=[answering_problems(self.exporter)], client_max_size=self.config.max_body_bytes
         )
-        for receiver in self.receivers:
+        for receiver in receivers:
             app.add_routes(receiver.routes())
-        app.add_routes(openapi.routes())
+        if documented:
+            app.add_routes(openapi.routes())
         return app
 
     @staticmethod
@@ -122,6 +134,9 @@ class Sidecar:
             await self._api.setup()
             for address in self.config.listen:
                 await _listen(self._api, address)
+            await self._otlp.setup()
+            if self.config.otlp is not None:
+                await _listen(self._otlp, self.config.otlp)
         except BaseException:
             await self.stop()
             raise
@@ -130,7 +145,8 @@ class Sidecar:
     async def stop(self) -> None:
         """Take no more calls, finish those under way, make everything durable. Under 5 seconds."""
         self.ready = False
-        await self._api.cleanup()
+        await asyncio.gather(self._api.cleanup(), self._otlp.cleanup())
+        await self.otlp.close()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
@@ -172,7 +188,8 @@ class Sidecar:
     @property
     def urls(self) -> Mapping[str, Sequence[str]]:
         """The addresses that are listened on, by what answers there; each an URL, or `unix:PATH`."""
-        return {"api": list(_urls(self._api)), "telemetry": list(_urls(self._telemetry))}
+        runners = {"api": self._api, "otlp": self._otlp, "telemetry": self._telemetry}
+        return {name: list(_urls(runner)) for name, runner in runners.items()}
 
 
 async def _listen(runner: web.AppRunner, address: Address) -> None:

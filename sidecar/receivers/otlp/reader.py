@@ -1,0 +1,190 @@
+"""From records to the ledger: places each observation in its session, and hands on the commands that follow.
+
+What it remembers is bounded. A command that the ledger did not take is remembered until its exporter sends the call
+again, so a refused payload is neither lost nor counted twice.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sidecar.budget.commands import OpenSession
+from sidecar.budget.errors import BudgetError, Conflict, NotFound
+from sidecar.budget.session import Session
+from sidecar.journal import JournalError
+from sidecar.ledger import Ask, Ledger, Origin, Overloaded
+from sidecar.receivers.otlp.calibration import Calibration
+from sidecar.receivers.otlp.emitters import observe as read_record
+from sidecar.receivers.otlp.emitters.genai import agent_run
+from sidecar.receivers.otlp.mapping import EMITTERS, Meaning, text
+from sidecar.receivers.otlp.observations import AnyObservation, Call
+from sidecar.receivers.otlp.traces import Bounds, Placed, Traces
+from sidecar.receivers.otlp.windows import Known, Seen, Window, observe, open_command, opens, session_name
+from sidecar.receivers.otlp.wire import Record
+
+ORIGIN = Origin(receiver="otlp")
+WINDOWS = 10_000  # sessions remembered; what is forgotten is taken up again from the ledger
+
+
+@dataclass(slots=True)
+class Refused:
+    """How many commands of a payload were refused for good, and why the first of them."""
+
+    count: int = 0
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Commands:
+    """What follows from a payload: asks in order, and for each the call whose command it is."""
+
+    asks: list[Ask] = field(default_factory=list)
+    calls: list[Seen | None] = field(default_factory=list)
+
+
+class Reader:
+    """Takes records in, in any order, and keeps the sessions that they show. `set_total`: the operator's window size."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        auto_open: bool,
+        clock: Callable[[], float],
+        set_total: int | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._auto_open = auto_open
+        self._clock = clock
+        self._set_total = set_total
+        self._traces = Traces(bounds)
+        self._calibration = Calibration()
+        self._windows: OrderedDict[str, Window] = OrderedDict()
+        self._agents: OrderedDict[str, str] = OrderedDict()  # a conversation's own agent, where telemetry names one
+
+    def next_due(self) -> float | None:
+        """When something that waits for its conversation is to be counted all the same (epoch seconds)."""
+        return self._traces.next_due()
+
+    def note(self, record: Record) -> AnyObservation | None:
+        """Remember how a record is connected; and what it says of a window."""
+        observation = read_record(record)
+        told = observation.session if observation is not None else text(record.attributes, Meaning.SESSION)
+        self._traces.note(record, told, agent_run(record))
+        return observation
+
+    async def take(self, observations: Iterable[AnyObservation], *, patient: bool = True) -> Refused:
+        """Carry out what observations say; without patience, also what still waits for its conversation.
+
+        Raises `JournalError` or `Overloaded`: they are then to be sent again.
+        """
+        placed = self._traces.place(observations, now=self._clock() if patient else math.inf)
+        refused = Refused()
+        if not placed:
+            return refused
+        try:
+            again = await self._carry_out(placed, refused)
+            if again:
+                # A session was closed or changed under our hands: look at it anew, once.
+                await self._carry_out(again, refused, last=True)
+        except (JournalError, Overloaded):
+            self._traces.put_back(placed)
+            raise
+        return refused
+
+    async def _carry_out(self, placed: Sequence[Placed], refused: Refused, *, last: bool = False) -> list[Placed]:
+        sessions: dict[str, Session | None] = {}
+        await self._look(sessions, (session_name(each.session) for each in placed))
+        routed = [self._route(each, sessions) for each in placed]
+        await self._look(sessions, (each.session for each in routed))
+        commands = self._commands(routed, sessions)
+        # Between a window's new state and the ledger's queue nothing is awaited: commands keep their order.
+        answers = await self._ledger.handle_all(commands.asks)
+        again: set[str] = set()
+        for ask, call, answer in zip(commands.asks, commands.calls, answers, strict=True):
+            if isinstance(answer, JournalError | Overloaded):
+                raise answer
+            if isinstance(answer, Conflict) and not last:
+                again.add(ask.session)
+                self._windows.pop(ask.session, None)
+            elif isinstance(answer, BudgetError):
+                refused.count += 1
+                refused.detail = refused.detail or str(answer)
+            elif isinstance(answer, Exception):
+                raise answer
+            elif call is not None:
+                call.command = None
+        return [each for each, where in zip(placed, routed, strict=True) if where.session in again]
+
+    async def _look(self, sessions: dict[str, Session | None], ids: Iterable[str]) -> None:
+        """Look up the sessions that are not looked up yet; None where there is none."""
+        for id in ids:
+            if id not in sessions:
+                try:
+                    sessions[id] = (await self._ledger.view(id)).session
+                except NotFound:
+                    sessions[id] = None
+
+    def _route(self, placed: Placed, sessions: dict[str, Session | None]) -> Placed:
+        """The session of an observation: its conversation's, or that of a sub-agent within it."""
+        observation, part = placed.observation, placed.observation.part
+        session = session_name(placed.session)
+        parent = session_name(placed.parent) if placed.parent is not None else None
+        if part is None and not EMITTERS[observation.emitter].coding and observation.agent is not None:
+            main = self._agents.get(session)
+            if main is None:
+                known = sessions.get(session)
+                # An agent that telemetry did not name was called by its service's name.
+                main = known.agent if known is not None and known.agent != observation.service else observation.agent
+                self._agents[session] = main
+                if len(self._agents) > WINDOWS:
+                    self._agents.popitem(last=False)
+            if observation.agent != main:
+                part = observation.agent
+        if part is None:
+            return Placed(observation, session, parent)
+        return Placed(observation, session_name(f"{session}.{part}"), session)
+
+    def _commands(self, routed: Sequence[Placed], sessions: dict[str, Session | None]) -> Commands:
+        now = self._clock()
+        known = {id: Known.of(session) for id, session in sessions.items()}
+        commands = Commands()
+        for each in routed:
+            id, observation = each.session, each.observation
+            counted = isinstance(observation, Call) and observation.input is not None
+            if isinstance(observation, Call) and self._traces.is_repeated(observation):
+                continue
+            window = self._window(id, sessions[id], observation)
+            state = known[id]
+            if not state.open and opens(observation):
+                session = sessions[id]
+                if not self._auto_open or (session is not None and observation.at <= session.clock):
+                    continue  # late news of a session that is over
+                command = open_command(observation, parent=each.parent, now=now, set_total=self._set_total)
+                self._ask(commands, id, command)
+                state.opened(command)
+                window.told_total = isinstance(observation, Call) is False and command.total_tokens is not None
+            for step in observe(window, observation, state, self._calibration, now=now):
+                commands.asks.append(Ask(session=id, command=step.command, origin=ORIGIN, answered=False))
+                commands.calls.append(step.call)
+            if counted and isinstance(observation, Call) and not observation.side:
+                self._traces.count(observation)
+        return commands
+
+    @staticmethod
+    def _ask(commands: Commands, id: str, command: OpenSession) -> None:
+        commands.asks.append(Ask(session=id, command=command, origin=ORIGIN, answered=False))
+        commands.calls.append(None)
+
+    def _window(self, id: str, session: Session | None, observation: AnyObservation) -> Window:
+        window = self._windows.get(id)
+        if window is None or (session is not None and session.closed):
+            coding = EMITTERS[observation.emitter].coding
+            window = self._windows[id] = Window.of(session, coding=coding)
+            if len(self._windows) > WINDOWS:
+                self._windows.popitem(last=False)
+        else:
+            self._windows.move_to_end(id)
+        return window

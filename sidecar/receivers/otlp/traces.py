@@ -1,0 +1,179 @@
+"""What spans of a trace tell about each other: whose conversation it is, and which model calls are one and the same.
+
+A span may name its conversation itself, or a span around it does, which then arrives later; a call may have been seen by
+two instrumentations, one inside the other. So a trace's spans are remembered for a while, and what does not know its
+conversation yet waits. When nothing names one, the trace is the conversation, under its own id. All of it is bounded,
+and the oldest goes first.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from sidecar.receivers.otlp.observations import AnyObservation, Call
+from sidecar.receivers.otlp.wire import Record
+
+DEEPEST = 64  # spans between a call and the one that encloses it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much is remembered. `wait` is seconds that something waits for its conversation."""
+
+    wait: float = 30.0
+    traces: int = 4_096
+    spans: int = 1_024  # of one trace
+    calls: int = 64  # of one trace, the newest
+    waiting: int = 4_096
+
+
+@dataclass(slots=True)
+class Trace:
+    """One trace, as far as it is known. `sessions` and `agents` by the span that named one."""
+
+    parents: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    sessions: dict[str, str] = field(default_factory=dict)
+    agents: dict[str, str] = field(default_factory=dict)
+    session: str | None = None  # the first that was named
+    calls: deque[str] = field(default_factory=deque)  # spans whose usage counts
+    rooted: bool = False  # its root has arrived: nothing more is to come
+    settled: bool = False  # nobody named a conversation in time, so the trace is one
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An observation and its conversation. `parent` is the one that encloses it, if another one does.
+
+    `waited`: since when (epoch seconds) it waited for its conversation; its exporter has had its answer long ago.
+    """
+
+    observation: AnyObservation
+    session: str
+    parent: str | None = None
+    waited: float | None = None
+
+
+class Traces:
+    """The traces seen lately."""
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+        self._traces: OrderedDict[str, Trace] = OrderedDict()
+        self._waiting: deque[tuple[float, AnyObservation]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many observations wait for their conversation."""
+        return len(self._waiting)
+
+    def note(self, record: Record, session: str | None, agent: str | None = None) -> None:
+        """A span was seen; the conversation that it names, and the agent that it is the run of, if it does."""
+        if not record.trace:
+            return
+        trace = self._trace(record.trace)
+        if record.signal == "traces":
+            trace.parents[record.span] = record.parent
+            trace.rooted = trace.rooted or not record.parent
+            if len(trace.parents) > self._bounds.spans:
+                forgotten, _ = trace.parents.popitem(last=False)
+                trace.sessions.pop(forgotten, None)
+                trace.agents.pop(forgotten, None)
+            if agent is not None:
+                trace.agents[record.span] = agent
+        if session is not None:
+            trace.sessions[record.span] = session
+            trace.session = trace.session or session
+            if len(trace.sessions) > self._bounds.spans:
+                del trace.sessions[next(iter(trace.sessions))]
+
+    def place(self, observations: Iterable[AnyObservation], *, now: float) -> list[Placed]:
+        """Those whose conversation is known, in order of time; the others wait. Includes those that have waited."""
+        waiting = len(self._waiting)
+        candidates = [*self._waiting, *((now, each) for each in observations)]
+        self._waiting.clear()
+        placed = []
+        overdue = len(candidates) - self._bounds.waiting
+        for index, (since, each) in enumerate(candidates):
+            found = self._place(each, patient=index >= overdue and now - since < self._bounds.wait)
+            if found is None:
+                self._waiting.append((since, each))
+            else:
+                placed.append(replace(found, waited=since) if index < waiting else found)
+        # A call comes before what was written at the same moment, and an inner one before the one around it.
+        placed.sort(key=lambda each: (each.observation.at, not isinstance(each.observation, Call), -_start(each)))
+        return placed
+
+    def put_back(self, placed: Iterable[Placed]) -> None:
+        """They could not be counted: what had waited waits on; the others are sent again by their exporter."""
+        self._waiting.extendleft(
+            (each.waited, each.observation) for each in reversed(list(placed)) if each.waited is not None
+        )
+
+    def next_due(self) -> float | None:
+        """When the first that waits is no longer to wait."""
+        return self._waiting[0][0] + self._bounds.wait if self._waiting else None
+
+    def is_repeated(self, call: Call) -> bool:
+        """Whether a call that counts is inside this one or around it: they are then the same call."""
+        trace = self._traces.get(call.trace)
+        if trace is None or not call.span or call.signal != "traces":
+            return False
+        around = set(self._around(trace, call.span))
+        for other in trace.calls:
+            if other != call.span and (other in around or call.span in self._around(trace, other)):
+                return True
+        return False
+
+    def count(self, call: Call) -> None:
+        """This call's usage counts."""
+        if call.trace and call.span and call.signal == "traces":
+            calls = self._trace(call.trace).calls
+            if call.span not in calls:
+                calls.append(call.span)
+                if len(calls) > self._bounds.calls:
+                    calls.popleft()
+
+    def _place(self, observation: AnyObservation, *, patient: bool) -> Placed | None:
+        trace = self._traces.get(observation.trace) if observation.trace else None
+        if trace is not None and observation.agent is None and observation.part is None:
+            agent = next((trace.agents[each] for each in self._around(trace, observation.span) if each in trace.agents), None)
+            observation = replace(observation, agent=agent)
+        if observation.session is not None:
+            parent = None if trace is None else self._named_around(trace, observation.span)
+            return Placed(observation, observation.session, parent if parent != observation.session else None)
+        if trace is None:
+            return Placed(observation, observation.trace or observation.process or observation.service or "unknown")
+        session = self._named_around(trace, observation.span) or trace.session
+        if session is None and patient and not trace.rooted and not trace.settled:
+            return None
+        if session is None:
+            trace.settled = True
+            session = trace.session = observation.trace
+        return Placed(observation, session)
+
+    def _named_around(self, trace: Trace, span: str) -> str | None:
+        return next((trace.sessions[each] for each in self._around(trace, span) if each in trace.sessions), None)
+
+    @staticmethod
+    def _around(trace: Trace, span: str) -> Iterable[str]:
+        """The spans that enclose a span, the nearest first."""
+        for _ in range(DEEPEST):
+            span = trace.parents.get(span, "")
+            if not span:
+                return
+            yield span
+
+    def _trace(self, id: str) -> Trace:
+        trace = self._traces.get(id)
+        if trace is None:
+            trace = self._traces[id] = Trace()
+            if len(self._traces) > self._bounds.traces:
+                self._traces.popitem(last=False)
+        else:
+            self._traces.move_to_end(id)
+        return trace
+
+
+def _start(placed: Placed) -> float:
+    observation = placed.observation
+    return observation.start if isinstance(observation, Call) else observation.at

@@ -1,0 +1,340 @@
+"""OTLP/HTTP bodies: protobuf and JSON in, one small shape out; and the bodies that are answered.
+
+What the rest of the receiver reads is a `Record`: a span or a log record with its attributes as plain Python values.
+Fields that nobody here reads are not even decoded, and unknown ones are ignored (OTLP specification 1.10, "Binary
+Protobuf Encoding", "JSON Protobuf Encoding"). In JSON ids are hexadecimal, names camel case, and 64-bit numbers may be
+text.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from sidecar.receivers.bodies import Undecodable
+
+Signal: TypeAlias = Literal["traces", "logs", "metrics"]
+SIGNALS: tuple[Signal, ...] = ("traces", "logs", "metrics")
+Attributes: TypeAlias = Mapping[str, Any]
+
+JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
+MEDIA = (PROTOBUF, JSON)
+
+_NANO = 1e9
+_ERROR = 2  # Status.StatusCode STATUS_CODE_ERROR
+_NOTHING: Attributes = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A span, or a log record. Ids are lower-case hex, "" where there is none; times are seconds since the epoch.
+
+    A log record has a `name` where it is an event, and `start` and `end` are both its time. Its `span` is the one it
+    was written in.
+    """
+
+    signal: Signal
+    name: str
+    scope: str
+    resource: Attributes
+    attributes: Attributes
+    trace: str
+    span: str
+    parent: str = ""
+    start: float
+    end: float
+    failed: bool = False
+    body: Any = None
+
+
+def decode(signal: Signal, body: bytes, media: str) -> Iterator[Record]:
+    """The records of a body. Metrics are checked alone: no level can be read from them, so they give none.
+
+    Raises:
+        Undecodable: the body is not what its media type says. Raised before the first record.
+    """
+    return _records(signal, _read_json(signal, body) if media == JSON else _read_protobuf(signal, body))
+
+
+# --- protobuf -------------------------------------------------------------------------------------------------------
+
+_REQUESTS: Mapping[Signal, type[Message]] = {
+    "traces": ExportTraceServiceRequest,
+    "logs": ExportLogsServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+}
+
+
+def _read_protobuf(signal: Signal, body: bytes) -> Any:
+    request = _REQUESTS[signal]()
+    try:
+        request.ParseFromString(body)
+    except DecodeError:
+        raise Undecodable(f"the body is no {request.DESCRIPTOR.name} in protobuf") from None
+    return request
+
+
+def _value(value: Any) -> Any:
+    """An AnyValue of either encoding as a plain value; None where it is empty."""
+    if isinstance(value, _AnyValue):
+        return value.plain()
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    found = getattr(value, kind)
+    if kind == "array_value":
+        return [_value(each) for each in found.values]
+    if kind == "kvlist_value":
+        return {each.key: _value(each.value) for each in found.values}
+    return found
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+class _Struct(msgspec.Struct, rename="camel", gc=False):
+    """What all parts have in common: camel case, and whatever else is there is ignored."""
+
+
+class _KeyValue(_Struct):
+    key: str = ""
+    value: "_AnyValue | None" = None
+
+
+class _Values(_Struct):
+    values: "list[_AnyValue]" = []
+
+
+class _Pairs(_Struct):
+    values: list[_KeyValue] = []
+
+
+class _AnyValue(_Struct):
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: int | str | None = None
+    double_value: float | str | None = None
+    bytes_value: str | None = None
+    array_value: _Values | None = None
+    kvlist_value: _Pairs | None = None
+
+    def plain(self) -> Any:
+        """The value that is set."""
+        if self.string_value is not None:
+            return self.string_value
+        if self.int_value is not None:
+            return _whole(self.int_value)
+        if self.bool_value is not None:
+            return self.bool_value
+        if self.double_value is not None:
+            return float(self.double_value)
+        if self.array_value is not None:
+            return [each.plain() for each in self.array_value.values]
+        if self.kvlist_value is not None:
+            return _attributes(self.kvlist_value.values)
+        return self.bytes_value
+
+
+class _Scope(_Struct):
+    name: str = ""
+
+
+class _Resource(_Struct):
+    attributes: list[_KeyValue] = []
+
+
+class _SpanStatus(_Struct):
+    code: int | str = 0
+
+
+class _Span(_Struct):
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    name: str = ""
+    start_time_unix_nano: int | str = 0
+    end_time_unix_nano: int | str = 0
+    attributes: list[_KeyValue] = []
+    status: _SpanStatus | None = None
+
+
+class _LogRecord(_Struct):
+    trace_id: str = ""
+    span_id: str = ""
+    event_name: str = ""
+    time_unix_nano: int | str = 0
+    observed_time_unix_nano: int | str = 0
+    attributes: list[_KeyValue] = []
+    body: _AnyValue | None = None
+
+
+class _ScopeSpans(_Struct):
+    scope: _Scope | None = None
+    spans: list[_Span] = []
+
+
+class _ScopeLogs(_Struct):
+    scope: _Scope | None = None
+    log_records: list[_LogRecord] = []
+
+
+class _ResourceSpans(_Struct):
+    resource: _Resource | None = None
+    scope_spans: list[_ScopeSpans] = []
+
+
+class _ResourceLogs(_Struct):
+    resource: _Resource | None = None
+    scope_logs: list[_ScopeLogs] = []
+
+
+class _Traces(_Struct):
+    resource_spans: list[_ResourceSpans] = []
+
+
+class _Logs(_Struct):
+    resource_logs: list[_ResourceLogs] = []
+
+
+class _Metrics(_Struct):
+    resource_metrics: list[dict[str, Any]] = []
+
+
+_DECODERS: Mapping[Signal, Callable[[bytes], Any]] = {
+    "traces": msgspec.json.Decoder(_Traces).decode,
+    "logs": msgspec.json.Decoder(_Logs).decode,
+    "metrics": msgspec.json.Decoder(_Metrics).decode,
+}
+
+
+def _read_json(signal: Signal, body: bytes) -> Any:
+    try:
+        return _DECODERS[signal](body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(f"the body is no OTLP/JSON: {error}") from None
+
+
+def _whole(number: int | str) -> int | None:
+    try:
+        return int(number)
+    except ValueError:
+        return None
+
+
+# --- both -----------------------------------------------------------------------------------------------------------
+
+
+def _records(signal: Signal, request: Any) -> Iterator[Record]:
+    if signal == "traces":
+        return _spans(request)
+    return _logs(request) if signal == "logs" else iter(())
+
+
+def _spans(request: Any) -> Iterator[Record]:
+    for group in request.resource_spans:
+        resource = _resource(group)
+        for scoped in group.scope_spans:
+            scope = scoped.scope.name if scoped.scope is not None else ""
+            for span in scoped.spans:
+                status = span.status
+                yield Record(
+                    signal="traces",
+                    name=span.name,
+                    scope=scope,
+                    resource=resource,
+                    attributes=_attributes(span.attributes),
+                    trace=_id(span.trace_id),
+                    span=_id(span.span_id),
+                    parent=_id(span.parent_span_id),
+                    start=_seconds(span.start_time_unix_nano),
+                    end=_seconds(span.end_time_unix_nano),
+                    failed=status is not None and status.code in (_ERROR, "STATUS_CODE_ERROR"),
+                )
+
+
+def _logs(request: Any) -> Iterator[Record]:
+    for group in request.resource_logs:
+        resource = _resource(group)
+        for scoped in group.scope_logs:
+            scope = scoped.scope.name if scoped.scope is not None else ""
+            for log in scoped.log_records:
+                attributes = _attributes(log.attributes)
+                at = _seconds(log.time_unix_nano) or _seconds(log.observed_time_unix_nano)
+                body = _value(log.body) if log.body is not None else None
+                # Before events had a field for their name it was an attribute, and with some emitters the body.
+                name = log.event_name or attributes.get("event.name") or body
+                yield Record(
+                    signal="logs",
+                    name=name if isinstance(name, str) else "",
+                    scope=scope,
+                    resource=resource,
+                    attributes=attributes,
+                    trace=_id(log.trace_id),
+                    span=_id(log.span_id),
+                    start=at,
+                    end=at,
+                    body=body,
+                )
+
+
+def _resource(group: Any) -> Attributes:
+    return _attributes(group.resource.attributes) if group.resource is not None else _NOTHING
+
+
+def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
+    return {pair.key: _value(pair.value) for pair in pairs if pair.value is not None}
+
+
+def _id(id: bytes | str) -> str:
+    text = id.hex() if isinstance(id, bytes) else id.lower()
+    return text if text.strip("0") else ""  # all zeros is how "none" is written
+
+
+def _seconds(nanoseconds: int | str) -> float:
+    return (_whole(nanoseconds) or 0) / _NANO
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+_RESPONSES: Mapping[Signal, tuple[type[Message], str]] = {
+    "traces": (ExportTraceServiceResponse, "rejected_spans"),
+    "logs": (ExportLogsServiceResponse, "rejected_log_records"),
+    "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
+}
+
+
+def encode_response(signal: Signal, media: str, *, rejected: int = 0, detail: str = "") -> bytes:
+    """The body of a 200: with `partial_success` where records were rejected, else empty ("Full Success")."""
+    cls, counter = _RESPONSES[signal]
+    if media == JSON:
+        if not rejected and not detail:
+            return b"{}"
+        first, *rest = counter.split("_")
+        camel = first + "".join(part.title() for part in rest)
+        return msgspec.json.encode({"partialSuccess": {camel: str(rejected), "errorMessage": detail}})
+    response: Any = cls()
+    if rejected or detail:
+        setattr(response.partial_success, counter, rejected)
+        response.partial_success.error_message = detail
+    return bytes(response.SerializeToString())
+
+
+def encode_status(code: int, message: str, media: str) -> bytes:
+    """The body of an error: a google.rpc.Status ("Failures"). `code` is of google.rpc.Code."""
+    if media == PROTOBUF:
+        return bytes(Status(code=code, message=message).SerializeToString())
+    return msgspec.json.encode({"code": code, "message": message})
