@@ -13,9 +13,9 @@ ARGS ?=
 PYTHON ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
-SOURCES := $(wildcard sidecar dashboards tests)
+SOURCES := $(wildcard sidecar dashboards helm tests)
 
-.PHONY: help venv test demo lint format bench tools clean
+.PHONY: help venv test demo lint format bench chart lock image tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,23 @@ format: .venv/dev.stamp ## put the code into its format
 bench: .venv/dev.stamp ## measure, and print the figures (tests/benchmarks)
 	@$(call apt_install,wrk,wrk)
 	$(BIN)/python tests/benchmarks $(ARGS)
+
+chart: .venv/dev.stamp ## write what follows from the chart's values and templates: README, schema, what is injected
+	@$(BIN)/python helm/generate.py
+
+# For every platform and any Python from that of the image on; `uv` resolves for others than it runs on.
+lock: .venv/dev.stamp ## choose the versions that the image is built from, with their hashes
+	@$(PIP) install uv
+	compile() { $(BIN)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate "$$@"; }
+	note="# Written by \`make lock\`: what the image is built from, for every platform."
+	{ echo "$$note"; compile --upgrade --extra postgres pyproject.toml; } > requirements.txt.new
+	{ echo "$$note"; echo 'hatchling' | compile --upgrade -; } > requirements-build.txt.new
+	mv requirements.txt.new requirements.txt
+	mv requirements-build.txt.new requirements-build.txt
+
+image: .venv/dev.stamp ## build the real image, run it as a pod would, and measure it (root and Debian; two minutes)
+	@$(call apt_install,buildah podman runc debootstrap,buildah podman runc debootstrap)
+	$(BIN)/python -m pytest -m image tests/kubernetes/image $(ARGS)
 
 tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager
 	@$(call apt_install,promtool prometheus,prometheus)
