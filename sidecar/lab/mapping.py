@@ -58,9 +58,11 @@ ANY = None
 # (recorded kind, role, tool name) -> row. The most particular row that fits counts: name before role.
 _TABLE: Mapping[tuple[str, str | None, str | None], Placement] = {
     # -- system_context: sent with every call, never cleaned up -------------------------------------------------------
+    # The prompt of the system and the developer.
     ("system_prompt", ANY, ANY): Placement(kind="prompt", lasting=True),
     # The provider's own prompt and tool definitions, known only by their size together.
     ("system_hidden", ANY, ANY): Placement(kind="prompt", lasting=True),
+    # What the model is told about its tools, also where it has to look them up.
     ("tool_definitions", ANY, ANY): Placement(kind="tool_definition", lasting=True),
     # AGENTS.md, CLAUDE.md and their like: how this project wants its agent to behave.
     ("project_instructions", ANY, ANY): Placement(kind="config", lasting=True),
@@ -69,9 +71,11 @@ _TABLE: Mapping[tuple[str, str | None, str | None], Placement] = {
     # -- working_memory -----------------------------------------------------------------------------------------------
     # What the harness' hooks printed: output about the run, not about the task.
     ("system_reminder", ANY, "hook_success"): Placement(kind="debug"),
+    # Reasoning that stays in the window; 0 tokens where the provider hides it.
     ("thinking", ANY, ANY): Placement(kind="context"),
     # The model's own writing is in the window as soon as it is written: a fact, like its messages.
     ("tool_call", ANY, ANY): Placement(kind="context", calls=True),
+    # What tools bring is large, and the host has it in hand before the window has: it can ask.
     ("tool_result", ANY, ANY): Placement(kind="tool_result", declinable=True, answers=True),
     # Each read puts a copy of its own into a real window; the older copy stays, and grows old.
     ("file_read", ANY, ANY): Placement(kind="file", declinable=True, answers=True),
@@ -88,6 +92,7 @@ _TABLE: Mapping[tuple[str, str | None, str | None], Placement] = {
     ("doc", ANY, ANY): Placement(kind="doc", whole=True),
     ("doc", "tool", ANY): Placement(kind="doc", declinable=True, answers=True, whole=True),
     # -- agent_context ------------------------------------------------------------------------------------------------
+    # A plan or a list of todos, written by a tool call and answered with a word.
     ("plan", ANY, ANY): Placement(kind="plan", calls=True, finish=Finish.SUPERSEDED),
     ("plan", "tool", ANY): Placement(kind="plan", answers=True, finish=Finish.SUPERSEDED),
     # Each of these adds a task of its own to the plan, so none replaces the one before.
@@ -97,6 +102,7 @@ _TABLE: Mapping[tuple[str, str | None, str | None], Placement] = {
     ("subagent_call", ANY, ANY): Placement(kind="agent", calls=True, finish=Finish.REPORTED),
     ("subagent_report", ANY, ANY): Placement(kind="execution", answers=True, finish=Finish.REPORTED),
     # -- interaction_buffer -------------------------------------------------------------------------------------------
+    # What was said, by either side.
     ("user_message", ANY, ANY): Placement(kind="interaction"),
     ("assistant_message", ANY, ANY): Placement(kind="interaction"),
 }

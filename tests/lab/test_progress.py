@@ -2,17 +2,21 @@
 
 import io
 from os import terminal_size
+from typing import cast
 
 import pytest
 
 from sidecar.budget.commands import ItemSpec
 from sidecar.lab.board import board
+from sidecar.lab.connection import Connection
 from sidecar.lab.player import Options, Pace, Played, Player
 from sidecar.lab.progress import Progress
 from sidecar.lab.recordings import Recording
 from sidecar.lab.script import Open
 from sidecar.lab.sending import AsItems
 from sidecar.lab.style import Style
+
+NOWHERE = cast("Connection", None)  # the board asks nobody
 
 
 def test_elsewhere_than_on_a_terminal_progress_is_plain_lines_and_ends_with_the_sum():
@@ -49,10 +53,10 @@ def test_progress_is_told_also_when_the_replay_fails():
 @pytest.fixture
 def player():
     """A player whose main window and a sub-agent's are open."""
-    player = Player(connection=None, recording=Recording(session="main", steps=(), windows={}), options=Options())
+    player = Player(connection=NOWHERE, recording=Recording(session="main", steps=(), windows={}), options=Options())
     for name, parent in (("main", None), ("main.sub", "main")):
         opened = Open(session=name, time=0.0, agent="a", parent=parent, model=None, window_tokens=None)
-        sender = AsItems(None, name, managed=True, run="r")
+        sender = AsItems(NOWHERE, name, managed=True, run="r")
         sender.host.gain(ItemSpec(id="f", kind="file", tokens=30_000))
         player.played[name] = Played(opened=opened, sender=sender, total_tokens=120_000)
     return player

@@ -74,7 +74,7 @@ async def archive_explains_what_is_gone(connection, session):
     """Every item that was shrunk or removed is in the archive with its former size."""
     path = session_path(session.session, "archive")
     archived = {record["id"]: record async for record in connection.pages(path, "items")}
-    acted_on = {}
+    acted_on: dict[str, int] = {}
     async for entry in connection.pages(session_path(session.session, "ledger"), "entries"):
         for action in entry.get("actions", ()):
             acted_on.setdefault(action["item"], action["tokens_before"])

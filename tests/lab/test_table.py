@@ -1,13 +1,16 @@
 """The tables at the end of a replay."""
 
 import re
+from typing import cast
 
 import pytest
 
 from sidecar.budget.commands import ItemSpec, OpenSession, PutItem, RequestAllocation
 from sidecar.budget.decide import Defaults, decide
 from sidecar.budget.report import report
+from sidecar.budget.session import Session
 from sidecar.lab.account import Account
+from sidecar.lab.connection import Connection
 from sidecar.lab.player import Played
 from sidecar.lab.script import Open
 from sidecar.lab.sending import AsItems
@@ -18,7 +21,8 @@ from sidecar.lab.table import details, overview
 @pytest.fixture
 def played():
     """A session that was decided for real: a prompt over its budget, a file that came in and one that did not."""
-    session, account = None, Account()
+    account = Account()
+    session: Session | None = None
     for command in (
         OpenSession(agent="a", model="m-1", time=0.0),
         PutItem(item=ItemSpec(id="p", kind="prompt", tokens=30_000), time=1.0),
@@ -29,14 +33,15 @@ def played():
         session = decision.session
         for entry in decision.entries:
             account.add({"type": entry.type, **{name: getattr(entry, name) for name in entry.__dataclass_fields__}})
+    assert session is not None
     opened = Open(session="agent__p-1", time=0.0, agent="a", parent=None, model="m-1", window_tokens=None)
     return Played(
         opened=opened,
-        sender=AsItems(None, "agent__p-1", managed=True, run="r"),
+        sender=AsItems(cast("Connection", None), "agent__p-1", managed=True, run="r"),
         total_tokens=200_000,
         steps=3,
         seconds=61.0,
-        report=report(session),
+        report=dict(report(session)),
         account=account,
     )
 
