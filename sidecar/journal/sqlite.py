@@ -86,7 +86,7 @@ _CONTENT = "SELECT text FROM contents WHERE session = ? AND item = ? AND version
 
 _CHUNK = 256  # frames read at a time, so that nobody waits long for the reading thread
 
-# In pages of 4 KiB: the log is moved in steps of about 4 MB; beyond 16 MB a commit waits for its end (measured: up to 30).
+# In pages of 4 KiB: the log is moved in steps of about 4 MB; beyond 16 MB a commit waits for its end.
 _STEP_PAGES = 1_000
 _LOG_PAGES = 4_000
 _NEARLY = 100  # pages written during a round that are few enough to leave for later
