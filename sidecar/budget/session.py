@@ -242,10 +242,8 @@ class Session:
         known = self.measured[1]
         if component not in known:
             held = self.components[component]
-            known[component] = (
-                None
-                if self.mode == "observed" and not held.items and held.used
-                else reclaimable(
+            if held.items:
+                known[component] = reclaimable(
                     component,
                     items={name: each.items for name, each in self.components.items()},
                     groups=self.groups,
@@ -254,7 +252,8 @@ class Session:
                     used=held.used,
                     allocated=held.allocated,
                 )
-            )
+            else:
+                known[component] = None if self.mode == "observed" and held.used else 0
         return known[component]
 
     def split(self, now: float) -> None:

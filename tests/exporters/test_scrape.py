@@ -3,6 +3,7 @@
 import asyncio
 import random
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +31,7 @@ from sidecar.budget.errors import BudgetError
 from sidecar.budget.items import KINDS
 from sidecar.budget.policy import COMPONENTS
 from sidecar.exporters.catalog import BY_NAME, CATALOG
+from sidecar.exporters.endpoint import telemetry_app
 from sidecar.exporters.lag import LoopLag
 from sidecar.exporters.prometheus import Exporter
 from sidecar.exporters.series import OPENMETRICS, TEXT
@@ -185,6 +187,17 @@ async def test_the_build_says_its_versions(build):
     ((labels, value),) = (await (await build()).scrape()).series("token_budget_build_info").items()
     assert value == 1
     assert dict(labels)["version"] == sidecar.__version__
+
+
+async def test_the_listener_answers_scrapes_and_compresses_them_when_asked(build, aiohttp_client):
+    house = await build()
+    client = await aiohttp_client(telemetry_app(house.exporter.render, SimpleNamespace(started=True, ready=True)))
+    for asked, encoding in (("gzip", "gzip"), ("deflate, gzip", "gzip"), ("identity", None)):
+        answer = await client.get("/metrics", headers={"Accept": "text/plain", "Accept-Encoding": asked})
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == TEXT
+        assert answer.headers.get("Content-Encoding") == encoding
+        assert read(await answer.text()).value("token_budget_journal_up") == 1
 
 
 async def test_nothing_is_shared_between_two_exporters(build):
