@@ -107,7 +107,7 @@ def _wanted(
     if history is None:
         return share, why
     if history.exhaustion_count > rules.exhaustions_over:
-        raised = min(share + exact(rules.raise_by), exact(rules.cap))
+        raised = max(share, min(share + exact(rules.raise_by), exact(rules.cap)))
         cause = f"{history.exhaustion_count} exhaustions, more than {rules.exhaustions_over}"
         why.append(f"{cause}: {float(raised - share):+.2f}")
         share = raised
@@ -154,7 +154,8 @@ def _pour(
     Needs sum(lower) <= room <= sum(upper).
     """
     reach = sum(upper[name] if weight else lower[name] for name, weight in weights.items())
-    if room > reach:  # some have no weight at all: let all grow alike
+    if room > reach:  # those of weight are full, and what is left goes to those of none, alike
+        lower = {name: upper[name] if weight else lower[name] for name, weight in weights.items()}
         weights = {name: weight or Fraction(1) for name, weight in weights.items()}
 
     def clipped(scale: Fraction) -> dict[Component, Fraction]:

@@ -160,7 +160,8 @@ def _until(points: Sequence[tuple[float, int]], available: int) -> float | None:
     xs = [x - origin for x, _ in points]
     ys = [y - base for _, y in points]
     mean_x, mean_y = sum(xs) / count, sum(ys) / count
-    spread = sum((x - mean_x) ** 2 for x in xs)
+    # A product overflows to infinity, where a power would raise; a host may well send times of that kind.
+    spread = sum((x - mean_x) * (x - mean_x) for x in xs)
     rise = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
     if spread <= 0 or rise <= 0:
         return None

@@ -57,6 +57,7 @@ def test_an_item_without_a_threshold_is_never_due(each):
 def test_a_threshold_that_is_reached_this_very_moment_is_still_to_come():
     run = clean("working_memory", item("a", "debug", age=2 * HOUR))
     assert run.result == "noop"
+    assert run.due is not None
     assert NOW < run.due < NOW + 1e-5
     assert clean("working_memory", item("a", "debug", age=2 * HOUR), now=run.due).result == "freed"
 
@@ -97,7 +98,9 @@ def test_an_exchange_that_nothing_repeats_is_not_due_for_it():
 def test_a_new_repetition_is_due_no_later_than_what_it_repeats():
     old = item("old", "interaction", 100, age=25 * MINUTE, fingerprint="x")
     new = item("new", "interaction", 100, age=16 * MINUTE, fingerprint="x")
-    assert first_due(new, STANDARD) <= clean("interaction_buffer", old, new).due == NOW + 5 * MINUTE
+    due = first_due(new, STANDARD)
+    assert due is not None
+    assert due <= NOW + 5 * MINUTE == clean("interaction_buffer", old, new).due
 
 
 def test_the_earliest_of_many_counts():

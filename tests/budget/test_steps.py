@@ -2,6 +2,7 @@
 
 import pytest
 
+from sidecar.budget.items import Kind
 from sidecar.budget.policy import STANDARD, Step
 from sidecar.budget.steps import ACTION, STEPS, reasons
 from tests.budget.cleaning import HOUR, MINUTE, NOW, acted, clean, item, with_cleanup
@@ -226,7 +227,7 @@ def test_documentation_cannot_be_more_than_its_skill():
 
 
 def test_completed_agents_plans_and_executions_are_archived():
-    kinds = ("agent", "plan", "execution")
+    kinds: tuple[Kind, ...] = ("agent", "plan", "execution")
     items = [item(kind, kind, completed=True) for kind in kinds] + [item(f"open {kind}", kind) for kind in kinds]
     assert only("archive_completed", *items) == [(kind, 1_000, 0) for kind in kinds]
 
