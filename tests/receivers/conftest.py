@@ -1,7 +1,8 @@
 """A real sidecar on free ports, and a client that calls it."""
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,24 @@ class Client:
 
 
 @pytest.fixture
+def settings() -> Callable[..., Config]:
+    """Make settings for a sidecar of one's own."""
+    return config
+
+
+@pytest.fixture
+def client_of() -> Callable[[Sidecar], AbstractAsyncContextManager[Client]]:
+    """Make a client of a sidecar that runs."""
+
+    @asynccontextmanager
+    async def client(app: Sidecar) -> AsyncIterator[Client]:
+        async with aiohttp.ClientSession() as http:
+            yield Client(http, app.urls["api"][0])
+
+    return client
+
+
+@pytest.fixture
 async def running() -> AsyncIterator[Sidecar]:
     """A sidecar with a journal in memory and small bounds."""
     async with make_app(config(max_body_bytes=SMALL, max_batch_events=FEW)) as app:
@@ -67,10 +86,10 @@ async def running() -> AsyncIterator[Sidecar]:
 
 
 @pytest.fixture
-async def call(running: Sidecar) -> AsyncIterator[Client]:
+async def call(running: Sidecar, client_of: Any) -> AsyncIterator[Client]:
     """A client of it."""
-    async with aiohttp.ClientSession() as http:
-        yield Client(http, running.urls["api"][0])
+    async with client_of(running) as client:
+        yield client
 
 
 @pytest.fixture
