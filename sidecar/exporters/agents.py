@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.exporters.catalog import OTHER
+from sidecar.exporters.metric import OTHER
 
 UNKNOWN: Final = "unknown"  # an agent that nobody named
 MAX_LENGTH: Final = 64  # characters of a name that a label shows

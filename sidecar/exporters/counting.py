@@ -32,7 +32,8 @@ from sidecar.budget.entries import (
 )
 from sidecar.budget.policy import COMPONENTS, Mode
 from sidecar.budget.session import ratio
-from sidecar.exporters.catalog import CATALOG, CLEANED, COMPACTION_SOURCES, COMPONENT_OF_STEP, PREDICTED, Metric
+from sidecar.exporters.catalog import CATALOG
+from sidecar.exporters.metric import CLEANED, COMPACTION_SOURCES, COMPONENT_OF_STEP, PREDICTED, Metric
 from sidecar.exporters.series import Counted, Distributed
 from sidecar.ledger import Record
 

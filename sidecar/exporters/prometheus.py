@@ -20,9 +20,10 @@ from sidecar.budget.entries import Opened
 from sidecar.budget.policy import COMPONENTS, STATUSES, Component
 from sidecar.budget.session import Session, ratio
 from sidecar.exporters.agents import UNKNOWN, AgentLabels
-from sidecar.exporters.catalog import BY_NAME, CATALOG, FORWARDED, OTHER, SIGNALS
+from sidecar.exporters.catalog import BY_NAME, CATALOG
 from sidecar.exporters.counting import Counting, Exemplar
 from sidecar.exporters.lag import LoopLag
+from sidecar.exporters.metric import FORWARDED, OTHER, SIGNALS
 from sidecar.exporters.negotiation import content_type
 from sidecar.exporters.series import OPENMETRICS, Cell, exemplar, exposition
 from sidecar.exporters.windows import AgentSums, ComponentSums, Windows

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import isinf, isnan
 from typing import Final
 
-from sidecar.exporters.catalog import Labels, Metric
+from sidecar.exporters.metric import Labels, Metric
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -6,7 +6,8 @@ import pytest
 
 from sidecar.budget.commands import EVENTS
 from sidecar.budget.policy import COMPONENTS, STANDARD
-from sidecar.exporters.catalog import BY_NAME, CATALOG, COMPONENT_OF_STEP, EVENT_TYPES, Metric, markdown
+from sidecar.exporters.catalog import BY_NAME, CATALOG, markdown
+from sidecar.exporters.metric import COMPONENT_OF_STEP, EVENT_TYPES, Metric
 
 # SPEC section 6, written out: every metric and its labels, in the order of its table.
 SPEC = {

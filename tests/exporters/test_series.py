@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
-from sidecar.exporters.catalog import Metric
+from sidecar.exporters.metric import Metric
 from sidecar.exporters.series import Counted, Distributed, exemplar, exposition, number
 from tests.exporters.scraping import read
 
