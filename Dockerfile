@@ -51,7 +51,7 @@ WORKDIR /data
 # Metrics and health. The API (8321) and OTLP (4318) are on loopback, for those who share the network namespace.
 EXPOSE 9464
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=20s --timeout=5s --start-period=10s --start-interval=1s --retries=3 \
+HEALTHCHECK --interval=20s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python", "-m", "sidecar.kubernetes.health"]
 ENTRYPOINT ["token-budget-sidecar"]
 CMD ["serve"]

@@ -13,7 +13,7 @@ ARGS ?=
 PYTHON ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
-SOURCES := $(wildcard sidecar dashboards helm tests)
+SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
 .PHONY: help venv test demo lint format bench chart lock image tools clean
 

@@ -29,15 +29,20 @@ COMMANDS: Mapping[str, str] = {
     "serve": "run the sidecar",
     "demo": "run it, replay recorded sessions to it, and show what became of them",
     "replay": "send recorded sessions to a sidecar",
+    "inject": "run the Kubernetes admission webhook that puts the sidecar into pods",
     "openapi": "print the OpenAPI document of the HTTP API",
     "check-config": "print the settings as they would be used, or what is wrong with them",
 }
-# These live in the lab, each in a module of its name.
-LAB = ("demo", "replay")
+# These have a module of their own.
+TOOLS: Mapping[str, str] = {
+    "demo": "sidecar.lab.demo",
+    "replay": "sidecar.lab.replay",
+    "inject": "sidecar.kubernetes.inject",
+}
 
 
 class Tool(Protocol):
-    """A command of the lab."""
+    """The module of a command."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare its flags."""
@@ -74,7 +79,7 @@ def parser(chosen: str | None) -> argparse.ArgumentParser:
         )
         if name != chosen:
             continue
-        if name in LAB:
+        if name in TOOLS:
             tool(name).add_arguments(sub)
         elif name in ("serve", "check-config"):
             from sidecar.config.load import add_flags
@@ -84,8 +89,8 @@ def parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 def tool(name: str) -> Tool:
-    """The lab's module for a command."""
-    return cast("Tool", import_module(f"sidecar.lab.{name}"))
+    """The module of a command that has its own."""
+    return cast("Tool", import_module(TOOLS[name]))
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -1,7 +1,6 @@
 """What `helm test` runs: post an event to the sidecar beside it, find its metric; ask the injector for a patch.
 
-Standard library only. Arguments: the injector's URL, and the file with its authority (else AUTHORITY has it), if there is
-an injector.
+Standard library only. Arguments, if there is an injector: its URL, its authority's file (or AUTHORITY).
 """
 
 import base64
@@ -11,6 +10,7 @@ import signal
 import ssl
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -20,7 +20,7 @@ PATIENCE = 60
 SESSION = "helm-test"
 
 
-def call(url, body=None, context=None):
+def call(url: str, body: object = None, context: ssl.SSLContext | None = None) -> str:
     """Send JSON and give the answer's text; try again while nobody answers."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
@@ -28,7 +28,7 @@ def call(url, body=None, context=None):
     while True:
         try:
             with urllib.request.urlopen(request, timeout=10, context=context) as answer:
-                return answer.read().decode()
+                return str(answer.read(), "utf-8")
         except urllib.error.HTTPError as error:
             sys.exit(f"{url} answered {error.code}: {error.read().decode()}")
         except OSError as error:
@@ -37,7 +37,7 @@ def call(url, body=None, context=None):
             time.sleep(0.5)
 
 
-def check_sidecar():
+def check_sidecar() -> None:
     """An event is taken, its item is in the report, and a counter has moved."""
     item = {"id": "greeting", "kind": "interaction", "tokens": 100}
     told = json.loads(call(f"{API}/v1/events", [{"type": "put_item", "session": SESSION, "item": item}]))
@@ -52,7 +52,7 @@ def check_sidecar():
     print("the sidecar took an event, and its metric shows it")
 
 
-def check_injector(url, authority):
+def check_injector(url: str, authority: str) -> None:
     """A pod is let in, with a patch that adds the container."""
     context = ssl.create_default_context(cadata=authority)
     pod = {"metadata": {"name": "probe"}, "spec": {"containers": [{"name": "agent", "image": "agent"}]}}
@@ -64,7 +64,7 @@ def check_injector(url, authority):
     print("the injector gives a patch")
 
 
-def stop_sidecar():
+def stop_sidecar() -> None:
     """End a sidecar that is a plain container of this pod, so that the pod ends."""
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         words = command.read_bytes().split(b"\0")
@@ -74,6 +74,7 @@ def stop_sidecar():
 
 check_sidecar()
 if len(sys.argv) > 1:
-    check_injector(sys.argv[1], Path(sys.argv[2]).read_text() if len(sys.argv) > 2 else os.environ["AUTHORITY"])  # noqa: PLR2004
+    url, *files = sys.argv[1:]
+    check_injector(url, Path(files[0]).read_text() if files else os.environ["AUTHORITY"])
 if os.environ.get("STOP_SIDECAR"):
     stop_sidecar()
