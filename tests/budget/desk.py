@@ -245,10 +245,11 @@ def explain(entries: Iterable[AnyEntry]) -> tuple[dict[str, int], int, int]:  # 
                 unattributed = 0
             case _:
                 pass
-        inside: Counter[str] = Counter()
-        for component, tokens in items.values():
-            inside[component] += tokens
-        for name in COMPONENTS:
-            unheld[name] = max(unheld[name], -inside[name])
+        if any(tokens < 0 for tokens in unheld.values()):
+            inside: Counter[str] = Counter()
+            for component, tokens in items.values():
+                inside[component] += tokens
+            for name in COMPONENTS:
+                unheld[name] = max(unheld[name], -inside[name])
     levels = {name: sum(t for c, t in items.values() if c == name) + unheld[name] for name in COMPONENTS}
     return levels, unattributed, sum(size - action.tokens_after for action, size in waiting.values())
