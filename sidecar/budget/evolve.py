@@ -216,4 +216,6 @@ def _sample(session: Session) -> None:
             samples.clear()
         elif at == session.clock and calls == session.calls:
             samples.pop()
+    elif not used:
+        return  # the first tokens fill an empty window; that is no growth to go on with
     samples.append((session.clock, used, session.calls))
