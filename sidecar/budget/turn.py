@@ -74,6 +74,7 @@ class Turn:
         """Run a component's cleanup; what it frees becomes an entry, with directives in a managed session."""
         session = self.session
         held = session.components[component]
+        advice = session.mode == "observed"
         begun = self.stopwatch()
         run = run_cleanup(
             component,
@@ -87,15 +88,9 @@ class Turn:
             pending=pending,
             protected=self.protected,
             steps=steps,
+            first_number=None if advice else session.issued + 1,
         )
-        advice = session.mode == "observed"
         if run.actions and not advice:
-            run = replace(
-                run,
-                actions=tuple(
-                    replace(action, number=number) for number, action in enumerate(run.actions, session.issued + 1)
-                ),
-            )
             self.emit(
                 CleanedUp(
                     time=self.at,
