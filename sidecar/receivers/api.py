@@ -21,7 +21,7 @@ from sidecar.budget.report import directive_reply, item_reply, report, rfc3339
 from sidecar.journal import ArchiveRecord, StoredEntry, codec
 from sidecar.ledger import Ledger, Origin
 from sidecar.receivers.bodies import JSON, read_body
-from sidecar.receivers.operations import OPERATIONS, Operation, Restore
+from sidecar.receivers.operations import BY_ID, OPERATIONS, Operation, Restore
 from sidecar.receivers.requests import LAST_NUMBER, Query, named
 from sidecar.receivers.shapes import Shape
 
@@ -34,9 +34,9 @@ decode = msgspec.json.Decoder().decode
 
 
 @cache
-def shape_of(body: Any) -> Shape[Command]:
-    """The shape of a call's body."""
-    return Shape(body)
+def shape_of(operation: str) -> Shape[Command]:
+    """The shape of a call's body, by the call's id."""
+    return Shape(BY_ID[operation].body)
 
 
 def answer(body: Any, status: int = 200) -> web.Response:
@@ -56,13 +56,13 @@ class SessionApi:
         for operation in OPERATIONS:
             if operation.events:
                 continue
-            body = operation.body
-            handler: Handler = getattr(self, operation.id) if body is None else self._write(operation, shape_of(body))
+            handler: Handler = self._write(operation) if operation.body else getattr(self, operation.id)
             # aiohttp's own pattern for a part of a path would not take braces.
             path = operation.path.replace("{session}", "{session:[^/]+}").replace("{item}", "{item:[^/]+}")
             yield web.route(operation.method, path, handler)
 
-    def _write(self, operation: Operation, shape: Shape[Command]) -> Handler:
+    def _write(self, operation: Operation) -> Handler:
+        shape = shape_of(operation.id)
         empty = None if operation.optional_body is False else b"{}"
         # These answer a report, which carries no directives.
         answered = operation.reply is not Report
