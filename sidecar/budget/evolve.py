@@ -101,8 +101,7 @@ def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - 
         case UsageReported():
             state_usage(session, entry)
         case WindowSynced():
-            session.calls += 1
-            session.unattributed = 0  # the window is everything there is
+            _sync(session)
         case DirectivesConfirmed():
             drop_directives(session, entry.numbers)
         case DirectivesUndone():
@@ -183,6 +182,11 @@ def _remove(session: Session, entry: ItemRemoved) -> None:
     take_out(session, entry.item, entry.component)
     drop_directives(session, list(session.directed.get(entry.item, ())))
     remember(session.gone, entry.item, entry.original_tokens, REMEMBERED_ARCHIVED)
+
+
+def _sync(session: Session) -> None:
+    session.calls += 1
+    session.unattributed = 0  # the window is everything there is
 
 
 def _erase(session: Session, entry: ArchiveErased) -> None:

@@ -1,4 +1,4 @@
-"""How long decisions take, in microseconds: run it by hand on a quiet machine (promises: SPEC 3.2, DESIGN section 1)."""
+"""How long decisions take, in microseconds: run it by hand, on a quiet machine. SPEC 3.2 and DESIGN promise."""
 
 import gc
 import json

@@ -49,7 +49,7 @@ class Desk:
         self.contents: dict[int, str] = {}
         self.archive: dict[str, ArchiveRecord] = {}
         self.held: Session | None = None
-        self.last: Decision | None = None
+        self.last: Decision
         if opened.pop("open_it", True):
             self.do(OpenSession(**opened))
 
@@ -113,7 +113,6 @@ class Desk:
 
     def made(self, kind: type) -> list[Any]:
         """The entries of a kind that the last command made."""
-        assert self.last is not None
         return [entry for entry in self.last.entries if isinstance(entry, kind)]
 
     def all(self, kind: type) -> list[Any]:
@@ -251,5 +250,7 @@ def explain(entries: Iterable[AnyEntry]) -> tuple[dict[str, int], int, int]:  # 
                 inside[component] += tokens
             for name in COMPONENTS:
                 unheld[name] = max(unheld[name], -inside[name])
-    levels = {name: sum(t for c, t in items.values() if c == name) + unheld[name] for name in COMPONENTS}
+    levels: dict[str, int] = {
+        str(name): sum(t for c, t in items.values() if c == name) + unheld[name] for name in COMPONENTS
+    }
     return levels, unattributed, sum(size - action.tokens_after for action, size in waiting.values())

@@ -20,6 +20,7 @@ from sidecar.budget.commands import (
 from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import Closed, LeaseLapsed, Noted, Opened, SharesAdjusted
 from sidecar.budget.errors import Conflict, Invalid, NotFound
+from sidecar.budget.policy import Component
 from sidecar.budget.report import rfc3339
 from tests.budget.desk import HOUR, NOW, Desk
 
@@ -107,7 +108,7 @@ def test_a_session_that_cannot_be_is_not_opened(command, path):
 
 def test_a_change_divides_the_window_anew(desk):
     """PATCH changes total, reserve, shares, mode, model; the split stays exact."""
-    shares = {
+    shares: dict[Component, float] = {
         "system_context": 0.1,
         "working_memory": 0.29,
         "knowledge_base": 0.21,

@@ -5,6 +5,7 @@ import pytest
 from sidecar.budget.commands import AdjustShares, CleanUp, CompleteTask, ComponentHistory, PlanTasks, TaskSpec
 from sidecar.budget.entries import CleanedUp, SharesAdjusted, TaskCompleted
 from sidecar.budget.errors import Invalid, NotFound
+from sidecar.budget.policy import Component
 from tests.budget.desk import HOUR, Desk
 
 
@@ -113,7 +114,7 @@ def test_a_given_actual_counts_as_told(desk):
 
 def test_the_worked_example_runs_on_a_given_history(desk):
     """3.4: with a given `history`, from the default shares, to the shares of the first worked example."""
-    history = {
+    history: dict[Component, ComponentHistory] = {
         "working_memory": ComponentHistory(exhaustion_count=2, avg_utilization=0.98),
         "knowledge_base": ComponentHistory(exhaustion_count=0, avg_utilization=0.50),
         "agent_context": ComponentHistory(exhaustion_count=5, avg_utilization=0.98),

@@ -3,6 +3,7 @@
 By default one recording of each source; all of them where TOKEN_BUDGET_ALL_RECORDINGS is set, as CI does once.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -95,10 +96,8 @@ class Run:
                 self.do(move, CloseSession(time=at))
 
     def unless_gone(self, move, command):
-        try:
+        with contextlib.suppress(NotFound):  # declined, or cleaned up
             self.do(move, command)
-        except NotFound:  # declined, or cleaned up
-            pass
 
     def by_sync(self, move):
         host = self.hosts[move.session]
@@ -133,7 +132,7 @@ class Run:
 @pytest.mark.parametrize("mode", ["managed", "observed"])
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name.split(".")[0])
 def test_a_recording_is_decided_without_error_and_adds_up(path, mode):
-    """Window by window, as events and as syncs: sums, restart and explanation hold, whatever the server's clock says."""
+    """As events and as syncs: sums, restart and explanation hold, whatever the server's clock says."""
     for recording in read([path]):
         for how in ("by_events", "by_sync"):
             run = Run(mode).play(recording, how)

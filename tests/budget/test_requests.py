@@ -1,5 +1,7 @@
 """Requests (SPEC 3.2): the only commands that can be refused, and a refusal is a result."""
 
+from typing import Any
+
 import pytest
 
 from sidecar.budget.commands import ItemSpec, ReleaseTokens, RemoveItem, ReportUsage, RequestAllocation, RestoreItem
@@ -156,7 +158,7 @@ def test_a_repeated_request_returns_the_first_answer_and_changes_nothing(desk):
 )
 def test_the_same_request_id_with_another_body_is_a_conflict(desk, other):
     """The same `request_id` with another body is 409."""
-    asked = {"component": "working_memory", "tokens": 100, "request_id": "r"}
+    asked: Any = {"component": "working_memory", "tokens": 100, "request_id": "r"}
     desk.do(RequestAllocation(**asked))
     with pytest.raises(Conflict) as error:
         desk.do(RequestAllocation(**{**asked, **other}))
@@ -168,7 +170,7 @@ def test_the_same_request_id_with_another_body_is_a_conflict(desk, other):
 )
 def test_the_same_request_id_with_another_item_is_a_conflict(desk, other):
     """The item is part of a request's body, its content too."""
-    body = {"id": "a", "kind": "file", "tokens": 5, "path": "a", "content": "text"}
+    body: Any = {"id": "a", "kind": "file", "tokens": 5, "path": "a", "content": "text"}
     desk.do(RequestAllocation(item=ItemSpec(**body), request_id="r"))
     desk.do(RequestAllocation(item=ItemSpec(**body), request_id="r"))
     with pytest.raises(Conflict):
