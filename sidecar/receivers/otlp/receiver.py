@@ -77,14 +77,18 @@ class OtlpReceiver:
         for signal in SIGNALS:
             yield web.post(f"/v1/{signal}", self._handler(signal))
 
+    async def settle(self) -> None:
+        """Count now what waits for its conversation. Raises `JournalError` or `Overloaded`."""
+        await self._reader.take((), patient=False)
+
     async def close(self) -> None:
-        """Count what still waits for its conversation."""
+        """The last things are counted, and nothing is done later."""
         if self._timer is not None:
             self._timer.cancel()
         if self._overdue is not None:
             await self._overdue
         with contextlib.suppress(JournalError, Overloaded):
-            await self._reader.take((), patient=False)
+            await self.settle()
 
     def _handler(self, signal: Signal) -> Callable[[web.Request], "asyncio.Future[web.Response]"]:
         async def receive(request: web.Request) -> web.Response:
