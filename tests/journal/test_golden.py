@@ -1,0 +1,44 @@
+"""A journal that an older version wrote loads, and shows what it showed then (DESIGN section 3)."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.journal import codec
+from sidecar.journal.sqlite import SqliteJournal
+from sidecar.ledger import Ledger
+from tests.journal.golden.shown import shown
+
+GOLDEN = sorted(Path(__file__).with_name("golden").glob("v*.journal"))
+
+
+def differences(was: Any, now: Any, place: str = "") -> list[str]:
+    """Where something that was shown is shown differently; what is shown in addition does not count."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        return [each for key in was for each in differences(was[key], now.get(key), f"{place}/{key}")]
+    if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        pairs = enumerate(zip(was, now, strict=True))
+        return [each for number, (old, new) in pairs for each in differences(old, new, f"{place}/{number}")]
+    return [] if was == now else [f"{place}: {was!r} became {now!r}"]
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+async def test_a_golden_journal_shows_what_it_showed_when_it_was_written(golden, tmp_path):
+    path = shutil.copy(golden, tmp_path / "journal.db")
+    ledger = Ledger(SqliteJournal(path))
+    await ledger.start()
+    try:
+        now = json.loads(json.dumps(await shown(ledger)))
+        assert differences(json.loads(golden.with_suffix(".json").read_text("utf-8")), now) == []
+    finally:
+        await ledger.stop()
+
+
+def test_the_first_golden_journal_has_an_entry_of_every_kind_that_its_version_knew():
+    sessions = json.loads(GOLDEN[0].with_suffix(".json").read_text("utf-8")).values()
+    types = {entry["type"] for session in sessions for entry in session["entries"]}
+    assert len(types) == 24
+    assert types <= set(codec.ENTRIES)
