@@ -40,7 +40,7 @@ def files():
     if FOLDER.is_dir():
         for folder in sorted(each for each in FOLDER.iterdir() if each.is_dir()):
             recorded = sorted(folder.rglob("*.jsonl*"), key=lambda path: (path.stat().st_size, path))
-            found += recorded if every else recorded[len(recorded) // 2 : len(recorded) // 2 + 1]
+            found += recorded if every else recorded[len(recorded) // 4 : len(recorded) // 4 + 1]
     return found
 
 
@@ -145,5 +145,5 @@ def test_a_recording_is_decided_without_error_and_adds_up(path, mode):
                 if mode == "observed":
                     assert not session.issued
                     assert not session.cleanups
-            if how == "by_events":
+            if how == "by_events" and mode == "managed":
                 assert Run(mode, speed=1_000.0).play(recording, how).entries == run.entries
