@@ -13,24 +13,23 @@ under an alias, take (index .Subcharts "alias") instead.
 */}}
 
 {{- define "token-budget-sidecar.initContainers" -}}
-{{- $sidecar := include "token-budget-sidecar.scope" . | fromYaml -}}
-{{- if $sidecar.native -}}
+{{- $root := default . (index .Subcharts "token-budget-sidecar") -}}
+{{- if $root.Values.sidecar.native -}}
 - {{ include "token-budget-sidecar.container" . | nindent 2 | trim }}
 {{- end }}
 {{- end }}
 
 {{- define "token-budget-sidecar.containers" -}}
-{{- $sidecar := include "token-budget-sidecar.scope" . | fromYaml -}}
-{{- if not $sidecar.native -}}
+{{- $root := default . (index .Subcharts "token-budget-sidecar") -}}
+{{- if not $root.Values.sidecar.native -}}
 - {{ include "token-budget-sidecar.container" . | nindent 2 | trim }}
 {{- end }}
 {{- end }}
 
 {{/* The one definition of the container: charts include it, and the injector is given it. */}}
 {{- define "token-budget-sidecar.container" -}}
-{{- $agent := .Chart.Name -}}
-{{- $root := . -}}
-{{- if ne .Chart.Name "token-budget-sidecar" }}{{ $root = index .Subcharts "token-budget-sidecar" }}{{ end -}}
+{{- $including := hasKey .Subcharts "token-budget-sidecar" -}}
+{{- $root := default . (index .Subcharts "token-budget-sidecar") -}}
 {{- $sidecar := $root.Values.sidecar -}}
 {{- if and $sidecar.native (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail (printf "Native sidecars need Kubernetes 1.29, and this is %s: set sidecar.native=false." .Capabilities.KubeVersion.Version) -}}
@@ -47,9 +46,9 @@ ports:
   {{- include "token-budget-sidecar.ports" . | nindent 2 }}
 env:
   {{- include "token-budget-sidecar.env" $root | trim | nindent 2 }}
-  {{- if or $sidecar.agent (ne $agent "token-budget-sidecar") }}
+  {{- if or $sidecar.agent $including }}
   - name: TOKEN_BUDGET_AGENT
-    value: {{ default $agent $sidecar.agent | quote }}
+    value: {{ default .Chart.Name $sidecar.agent | quote }}
   {{- end }}
   {{- with $sidecar.env }}
   {{- toYaml . | nindent 2 }}
@@ -85,8 +84,7 @@ volumeMounts:
 {{- end }}
 
 {{- define "token-budget-sidecar.volumes" -}}
-{{- $root := . -}}
-{{- if ne .Chart.Name "token-budget-sidecar" }}{{ $root = index .Subcharts "token-budget-sidecar" }}{{ end -}}
+{{- $root := default . (index .Subcharts "token-budget-sidecar") -}}
 {{- $sidecar := $root.Values.sidecar -}}
 - name: token-budget-data
   emptyDir:
@@ -111,16 +109,14 @@ token-budget.dev/sidecar: "true"
 {{- end }}
 
 {{- define "token-budget-sidecar.podAnnotations" -}}
-{{- $root := . -}}
-{{- if ne .Chart.Name "token-budget-sidecar" }}{{ $root = index .Subcharts "token-budget-sidecar" }}{{ end -}}
+{{- $root := default . (index .Subcharts "token-budget-sidecar") -}}
 {{- with $root.Values.sidecar.files -}}
 checksum/token-budget: {{ toJson . | sha256sum }}
 {{- end }}
 {{- end }}
 
 {{- define "token-budget-sidecar.agentEnv" -}}
-{{- $root := . -}}
-{{- if ne .Chart.Name "token-budget-sidecar" }}{{ $root = index .Subcharts "token-budget-sidecar" }}{{ end -}}
+{{- $root := default . (index .Subcharts "token-budget-sidecar") -}}
 {{- $sidecar := $root.Values.sidecar -}}
 - name: TOKEN_BUDGET_URL
   value: {{ ternary "unix:/run/token-budget/api.sock" "http://127.0.0.1:8321" $sidecar.socket }}
@@ -133,18 +129,11 @@ checksum/token-budget: {{ toJson . | sha256sum }}
 {{- end }}
 
 {{- define "token-budget-sidecar.agentVolumeMounts" -}}
-{{- $root := . -}}
-{{- if ne .Chart.Name "token-budget-sidecar" }}{{ $root = index .Subcharts "token-budget-sidecar" }}{{ end -}}
+{{- $root := default . (index .Subcharts "token-budget-sidecar") -}}
 {{- if $root.Values.sidecar.socket -}}
 - name: token-budget-socket
   mountPath: /run/token-budget
 {{- end }}
-{{- end }}
-
-{{- define "token-budget-sidecar.scope" -}}
-{{- $root := . -}}
-{{- if ne .Chart.Name "token-budget-sidecar" }}{{ $root = index .Subcharts "token-budget-sidecar" }}{{ end -}}
-{{ $root.Values.sidecar | toYaml }}
 {{- end }}
 
 {{/* Who it is, for resource attributes, and the settings. */}}

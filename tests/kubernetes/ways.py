@@ -1,0 +1,109 @@
+"""Every way in and every option of the chart, as values: each has a golden render of its name."""
+
+from typing import Any
+
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+# The chart by itself.
+WAYS: dict[str, dict[str, Any]] = {
+    "injector": {},
+    "injector-plain": {"sidecar": {"native": False}},
+    "injector-cert-manager": {"injector": {"certificate": {"source": "certManager"}}},
+    "injector-issuer": {
+        "injector": {
+            "certificate": {"source": "certManager", "issuerRef": {"name": "company", "kind": "ClusterIssuer"}}
+        }
+    },
+    "injector-existing-secret": {
+        "sidecar": {"native": False},
+        "injector": {"certificate": {"source": "existingSecret", "secretName": "mine", "caBundle": PEM}},
+    },
+    "injector-wishes": {
+        "injector": {
+            "defaults": {"preset": "standard", "otlp": "true"},
+            "namespaces": {"team-a": {"mode": "observed"}, "team-b": {"inject": "false"}},
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "IfNeeded",
+            "excludedNamespaces": ["kube-system", "agents"],
+        }
+    },
+    "injector-placed": {
+        "nameOverride": "budget",
+        "commonLabels": {"team": "platform"},
+        "image": {"repository": "registry.example/sidecar", "digest": "sha256:" + "ab" * 32, "pullPolicy": "Always"},
+        "imagePullSecrets": [{"name": "pull"}],
+        "injector": {
+            "replicas": 1,
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"c": "d"},
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "infra", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}
+            ],
+            "priorityClassName": "high",
+            "logLevel": "debug",
+        },
+        "serviceAccount": {"create": False, "name": "shared"},
+        "networkPolicy": {"injector": False},
+        "test": {"enabled": False},
+    },
+    "monitoring": {
+        "injector": {"enabled": False},
+        "podMonitor": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "interval": "15s",
+            "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}],
+            "metricRelabelings": [{"regex": "process_.*", "sourceLabels": ["__name__"], "action": "drop"}],
+        },
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboards": {"enabled": True, "annotations": {"folder": "Agents"}, "namespace": "grafana"},
+        "networkPolicy": {
+            "sidecars": True,
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        },
+    },
+    "monitoring-injector": {
+        "fullnameOverride": "tb",
+        "podMonitor": {"enabled": True, "allNamespaces": False},
+        "dashboards": {"enabled": False},
+        "serviceAccount": {"name": "injector", "annotations": {"a": "b"}},
+        "injector": {"podDisruptionBudget": {"enabled": False}},
+    },
+}
+
+# A chart that includes it.
+EXAMPLE_WAYS: dict[str, dict[str, Any]] = {
+    "included": {},
+    "included-plain": {"sidecar": {"native": False}},
+    "included-socket": {"sidecar": {"socket": True, "otlp": False}},
+    "included-files": {"sidecar": {"files": {"config.toml": 'idle_after = "30m"\n', "more.json": "{}"}}},
+    "included-config-map": {"sidecar": {"configMap": "settings", "journal": {"sizeLimit": "1Gi", "medium": "Memory"}}},
+    "included-settings": {
+        "sidecar": {
+            "agent": "researcher",
+            "mode": "observed",
+            "preset": "standard",
+            "totalTokens": 1_000_000,
+            "settings": {"idle_after": "30m", "metrics_detail": True, "max_sessions": 1_000_000},
+            "env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}],
+            "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
+        },
+        "podMonitor": {"enabled": True},
+        "networkPolicy": {"sidecars": True},
+        "test": {"enabled": False},
+    },
+}
+
+
+def values_of(way: str) -> dict[str, Any]:
+    """The values to render with; an including chart has the sidecar's under its name."""
+    return WAYS[way] if way in WAYS else {"token-budget-sidecar": EXAMPLE_WAYS[way]}
+
+
+def is_native(way: str) -> bool:
+    """Whether it makes a native sidecar."""
+    values = WAYS.get(way) or EXAMPLE_WAYS.get(way) or {}
+    return bool(values.get("sidecar", {}).get("native", True))
