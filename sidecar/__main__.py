@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -68,15 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser: every command is listed, but only the chosen one's flags are declared."""
-    top = argparse.ArgumentParser(prog=PROGRAM, description=ABOUT, allow_abbrev=False)
+    form = partial(argparse.HelpFormatter, max_help_position=32)
+    top = argparse.ArgumentParser(prog=PROGRAM, description=ABOUT, allow_abbrev=False, formatter_class=form)
     # Finding the version out takes a moment, which a command need not wait for.
     version = "" if chosen else f"{PROGRAM} {sidecar.__version__}"
     top.add_argument("--version", action="version", version=version, help="print the version")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
     for name, meaning in COMMANDS.items():
-        sub = commands.add_parser(
-            name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.", allow_abbrev=False
-        )
+        about = f"{meaning[0].upper()}{meaning[1:]}."
+        sub = commands.add_parser(name, help=meaning, description=about, allow_abbrev=False, formatter_class=form)
         if name != chosen:
             continue
         if name in TOOLS:

@@ -6,7 +6,9 @@ its journal does not work: it is then tried again until it does, and meanwhile e
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -145,6 +147,7 @@ class Sidecar:
     async def stop(self) -> None:
         """Take no more calls, finish those under way, make everything durable. Under 5 seconds."""
         self.ready = False
+        sockets = _sockets(self._api)
         await asyncio.gather(self._api.cleanup(), self._otlp.cleanup())
         await self.otlp.close()
         if self._opening is not None:
@@ -153,7 +156,8 @@ class Sidecar:
         await self.ledger.stop(patience=FINISH_WRITES)
         self.exporter.stop()
         await self._telemetry.cleanup()
-        _remove_sockets(self.config.listen)
+        for socket in sockets:
+            socket.unlink(missing_ok=True)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -200,15 +204,26 @@ async def _listen(runner: web.AppRunner, address: Address) -> None:
         case UnixPath(path):
             site = web.UnixSite(runner, path)
     try:
+        if isinstance(address, UnixPath):
+            await _check_unused(address.path)
         await site.start()
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {address.text}: {error.strerror or error}") from error
 
 
-def _remove_sockets(addresses: Sequence[Address]) -> None:
-    for address in addresses:
-        if isinstance(address, UnixPath):
-            Path(address.path).unlink(missing_ok=True)
+async def _check_unused(path: str) -> None:
+    """Raise `OSError` where somebody listens on the socket; one that nobody listens on was left behind."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return
+    writer.close()
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _sockets(runner: web.AppRunner) -> list[Path]:
+    """The Unix sockets that are listened on."""
+    return [Path(bound) for bound in runner.addresses if isinstance(bound, str)]
 
 
 def _urls(runner: web.AppRunner) -> Iterator[str]:

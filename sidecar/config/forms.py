@@ -1,7 +1,7 @@
 """The forms that a setting's value can have: each reads what was written and says its rule when it is not that.
 
 A form takes text (flags, environment) as well as what TOML reads (numbers, booleans, lists), and raises `ValueError`
-with a rule that completes the sentence "<name> ...": "must be a whole number of 1 or more".
+with a rule that completes the sentence "<name> ...": "must be a whole number from 1 to 10".
 """
 
 import re
@@ -141,7 +141,7 @@ def whole(*, at_least: int, at_most: int = 1_000_000_000_000) -> Form[int]:
     def read(value: Any) -> int:
         text = "" if isinstance(value, bool) else str(value)
         if not re.fullmatch(r"[0-9][0-9_]*", text) or not at_least <= int(text) <= at_most:
-            raise ValueError(f"must be a whole number of {at_least:,} or more, at most {at_most:,}")
+            raise ValueError(f"must be a whole number from {at_least:,} to {at_most:,}")
         return int(text)
 
     return read

@@ -124,7 +124,7 @@ def test_everything_that_is_wrong_is_told_at_once_each_with_its_name_and_rule(fi
     path = file("idle_afer = 3\nmax_agents = 0")
     assert broken("--config", str(path), "--listen", "8321", TOKEN_BUDGET_AGENT="", TOKEN_BUDGET_AUTO_OPEN="maybe") == (
         f"{path}: idle_afer is not a setting (did you mean idle_after?)",
-        f"{path}: max_agents must be a whole number of 1 or more, at most 1,000,000,000,000, not 0",
+        f"{path}: max_agents must be a whole number from 1 to 1,000,000,000,000, not 0",
         'TOKEN_BUDGET_AGENT must be 1 to 256 characters, none of them a control character, not ""',
         'TOKEN_BUDGET_AUTO_OPEN must be true or false, not "maybe"',
         '--listen must be HOST:PORT, with a port of 0 to 65535, or unix:PATH, not "8321"',
