@@ -132,7 +132,10 @@ def _open(
 
 
 def _carry_out(turn: Turn, command: Command, archived: Archived | None, interval: float | None) -> Any:
-    """The steps of SPEC 3.2, in their order; the reply tells how things stand after the last of them."""
+    """The steps of SPEC 3.2, in their order; the reply tells how things stand after the last of them.
+
+    Whatever decides leaves its reply's directives empty: they are told here, once, if the answer carries any.
+    """
     session = turn.session
     requests.lapse(turn)
     turn.begin()
@@ -142,7 +145,7 @@ def _carry_out(turn: Turn, command: Command, archived: Archived | None, interval
             reply = report(session)
         elif "report" in reply:
             reply["report"] = report(session)
-    if turn.runs and "directives" in reply:
+    if turn.answered and session.directives and "directives" in reply:
         reply["directives"] = directive_replies(session)
     if not turn.entries and command.id is not None:
         turn.emit(Noted(time=turn.at, host=turn.host))

@@ -19,14 +19,13 @@ from sidecar.budget.errors import Invalid, NotFound
 from sidecar.budget.items import COMPONENT_OF, Item
 from sidecar.budget.policy import COMPONENTS, Component, Step
 from sidecar.budget.replies import Acknowledged
-from sidecar.budget.report import directive_replies
 from sidecar.budget.session import Directive, Grant, Session
 from sidecar.budget.turn import Turn
 
 
-def answer(turn: Turn) -> Acknowledged:
-    """What a fact is answered: the directives that wait."""
-    return {"directives": directive_replies(turn.session)}
+def answer() -> Acknowledged:
+    """What a fact is answered: nothing but the directives that wait, which `decide` fills in."""
+    return {"directives": []}
 
 
 def put_item(turn: Turn, command: PutItem) -> Acknowledged:
@@ -35,7 +34,7 @@ def put_item(turn: Turn, command: PutItem) -> Acknowledged:
     put(turn, command.item, described(turn, command.item))
     turn.settle()
     turn.check_targets()
-    return answer(turn)
+    return answer()
 
 
 def described(turn: Turn, spec: ItemSpec) -> Item:
@@ -151,7 +150,7 @@ def touch_item(turn: Turn, command: TouchItem) -> Acknowledged:
         turn.emit(ItemTouched(time=turn.at, host=turn.host, item=item.id, at=turn.at))
     turn.protected.add(item.id)
     turn.check_targets()
-    return answer(turn)
+    return answer()
 
 
 def complete_item(turn: Turn, command: CompleteItem) -> Acknowledged:
@@ -161,7 +160,7 @@ def complete_item(turn: Turn, command: CompleteItem) -> Acknowledged:
         turn.emit(ItemCompleted(time=turn.at, host=turn.host, item=item.id))
     turn.protected.add(item.id)
     turn.check_targets()
-    return answer(turn)
+    return answer()
 
 
 def remove_item(turn: Turn, command: RemoveItem) -> Acknowledged:
@@ -175,7 +174,7 @@ def remove_item(turn: Turn, command: RemoveItem) -> Acknowledged:
     else:
         remove(turn, command.item, reason="removed by the host")
     turn.check_targets()
-    return answer(turn)
+    return answer()
 
 
 def remove(turn: Turn, id: str, *, reason: str) -> None:
@@ -202,7 +201,7 @@ def report_usage(turn: Turn, command: ReportUsage) -> Acknowledged:
     if command.components is None and command.total is None:
         if compaction is not None:
             _compacted(turn, compaction)
-            return answer(turn)
+            return answer()
         raise Invalid("components or total is required: a usage report states at least one level", path="components")
     session = turn.session
     before, settled = session.used, not session.compacted
@@ -233,7 +232,7 @@ def report_usage(turn: Turn, command: ReportUsage) -> Acknowledged:
         note_compaction(turn, before)
     turn.settle()
     turn.check_targets()
-    return answer(turn)
+    return answer()
 
 
 def _compacted(turn: Turn, told: CompactionSpec) -> None:

@@ -10,7 +10,6 @@ from sidecar.budget.errors import Invalid, NotFound
 from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.budget.prediction import predict_needs, suggest_shares
 from sidecar.budget.replies import Acknowledged, AdjustmentReply, CleanupReply, PredictionReply
-from sidecar.budget.report import directive_replies
 from sidecar.budget.session import Session
 from sidecar.budget.turn import Turn, cleanup_reply
 
@@ -19,7 +18,7 @@ def clean_up(turn: Turn, command: CleanUp) -> CleanupReply:
     """Run a component's whole strategy now; in an observed session only say what it would do."""
     run = turn.clean(command.component, "manual")
     turn.check_targets()
-    return {**cleanup_reply(run), "directives": directive_replies(turn.session)}
+    return {**cleanup_reply(run), "directives": []}
 
 
 def plan_tasks(turn: Turn, command: PlanTasks) -> PredictionReply:
@@ -73,7 +72,7 @@ def plan_tasks(turn: Turn, command: PlanTasks) -> PredictionReply:
         "shortfall": shortfall,
         "suggested_shares": suggestion,
         "cleanups": cleanups,
-        "directives": directive_replies(session),
+        "directives": [],
     }
 
 
@@ -101,7 +100,7 @@ def complete_task(turn: Turn, command: CompleteTask) -> Acknowledged:
         )
     )
     turn.check_targets()
-    return {"directives": directive_replies(session)}
+    return {"directives": []}
 
 
 def adjust(turn: Turn, command: AdjustShares) -> AdjustmentReply:
@@ -113,7 +112,7 @@ def adjust(turn: Turn, command: AdjustShares) -> AdjustmentReply:
     if not command.dry_run:
         _emit(turn, "request", before, after, reasons)
     turn.check_targets()
-    return {"before": before, "after": after, "reasons": reasons, "directives": directive_replies(session)}
+    return {"before": before, "after": after, "reasons": reasons, "directives": []}
 
 
 def adjust_if_due(turn: Turn, interval: float | None) -> bool:

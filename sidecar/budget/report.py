@@ -1,6 +1,7 @@
 """What a session looks like from outside: the report of SPEC section 4, and the small views beside it."""
 
 from datetime import UTC, datetime
+from itertools import islice
 
 from sidecar.budget.cleanup import reasons
 from sidecar.budget.items import Item
@@ -122,17 +123,19 @@ def directive_replies(session: Session) -> list[DirectiveReply]:
     """The pending directives, oldest first, as many as one answer carries (SPEC 3.6)."""
     if not session.directives:
         return []
-    replies = []
-    for directive in session.directives.values():
-        replies.append(directive_reply(session, directive))
-        if len(replies) == session.policy.directives_per_answer:
-            break
-    return replies
+    why = reasons(session.policy.cleanup)
+    return [
+        _told(each, why[each.step])
+        for each in islice(session.directives.values(), session.policy.directives_per_answer)
+    ]
 
 
 def directive_reply(session: Session, directive: Directive) -> DirectiveReply:
     """One directive; for a removed item with the stub that takes its place in the window."""
-    why = reasons(session.policy.cleanup)[directive.step]
+    return _told(directive, reasons(session.policy.cleanup)[directive.step])
+
+
+def _told(directive: Directive, why: str) -> DirectiveReply:
     reply: DirectiveReply = {
         "number": directive.number,
         "action": directive.action,

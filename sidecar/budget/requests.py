@@ -10,7 +10,6 @@ from sidecar.budget.facts import claimable, described, put, remove
 from sidecar.budget.items import COMPONENT_OF
 from sidecar.budget.policy import Component
 from sidecar.budget.replies import AllocationReply, Cleanup, ReleaseReply
-from sidecar.budget.report import directive_replies
 from sidecar.budget.session import Session
 from sidecar.budget.turn import Turn, cleanup_reply, named
 
@@ -72,7 +71,7 @@ def request(turn: Turn, command: RequestAllocation, *, restoring: str | None = N
     if granted and command.item is not None and item is not None:
         put(turn, command.item, item, granted=True, restored=restoring is not None)
     turn.check_targets()
-    return _reply(session, entry)
+    return _reply(entry)
 
 
 def answered_before(session: Session, request_id: str, digest: str) -> AllocationReply | None:
@@ -82,7 +81,7 @@ def answered_before(session: Session, request_id: str, digest: str) -> Allocatio
         return None
     if first.digest != digest:
         raise Conflict(f"request_id {request_id!r} was used before for another request", path="request_id")
-    return _reply(session, first)
+    return _reply(first)
 
 
 def _asked(command: RequestAllocation) -> tuple[Component, int]:
@@ -153,7 +152,7 @@ def _brought(session: Session, item: ItemSpec | None, component: Component) -> i
     return brought
 
 
-def _reply(session: Session, entry: Allocated) -> AllocationReply:
+def _reply(entry: Allocated) -> AllocationReply:
     return {
         "component": entry.component,
         "requested": entry.requested,
@@ -161,7 +160,7 @@ def _reply(session: Session, entry: Allocated) -> AllocationReply:
         "outcome": entry.outcome,
         "available_tokens": entry.available_tokens,
         "cleanup": cast("Cleanup | None", entry.cleanup),
-        "directives": directive_replies(session),
+        "directives": [],
     }
 
 
@@ -210,7 +209,7 @@ def release(turn: Turn, command: ReleaseTokens) -> ReleaseReply:
         "component": component,
         "released_tokens": tokens,
         "available_tokens": session.components[component].available,
-        "directives": directive_replies(session),
+        "directives": [],
     }
     if command.item is not None:
         reply["item"] = command.item

@@ -8,7 +8,7 @@ from sidecar.budget.errors import Conflict, NotFound
 from sidecar.budget.items import Kind
 from sidecar.budget.policy import Component
 from sidecar.budget.replies import ErasureReply, RestoreReply
-from sidecar.budget.report import directive_replies, rfc3339
+from sidecar.budget.report import rfc3339
 from sidecar.budget.requests import answered_before, request
 from sidecar.budget.turn import Turn
 
@@ -105,4 +105,4 @@ def erase(turn: Turn, command: EraseArchive, archived: Archived | None) -> Erasu
     if command.item is not None and archived is None:
         raise NotFound(f"item {command.item!r} is not in this session's archive", path="item")
     turn.emit(ArchiveErased(time=turn.at, host=turn.host, item=command.item))
-    return {"item": command.item, "directives": directive_replies(turn.session)}
+    return {"item": command.item, "directives": []}

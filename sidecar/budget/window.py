@@ -11,7 +11,7 @@ from sidecar.budget.errors import Invalid
 from sidecar.budget.facts import confirm, doc_tokens, hold, note_compaction, remove, supersede
 from sidecar.budget.items import COMPONENT_OF, Item
 from sidecar.budget.replies import AcknowledgeReply, WindowReply
-from sidecar.budget.report import directive_replies, report
+from sidecar.budget.report import report
 from sidecar.budget.session import Directive, Session
 from sidecar.budget.turn import Turn
 
@@ -59,7 +59,7 @@ def acknowledge(turn: Turn, command: Acknowledge) -> AcknowledgeReply:
         "confirmed": len(applied),
         "failed": len(reasons),
         "confirmed_tokens": tokens,
-        "directives": directive_replies(session),
+        "directives": [],
     }
 
 
@@ -114,7 +114,7 @@ def sync_window(turn: Turn, command: SyncWindow) -> WindowReply:
     note_compaction(turn, before)
     turn.settle()
     turn.check_targets()
-    return {"report": report(session), "directives": directive_replies(session)}
+    return {"report": report(session), "directives": []}
 
 
 def _checked(session: Session, command: SyncWindow) -> tuple[dict[str, WindowItem], set[str]]:

@@ -277,3 +277,11 @@ def test_a_completed_member_takes_its_group_along_as_actions_of_their_own(desk):
     assert (desk.used(), desk.used("knowledge_base"), desk.session.pending) == (0, 0, 400)
     desk.do(Acknowledge(through=2, failed=[Failure(number=2)]))
     assert desk.used("knowledge_base") == 300
+
+
+def test_an_answer_that_nobody_reads_carries_none(desk):
+    """A batch's event without a result is answered without directives; the next answer has them."""
+    desk.put("t", "task", 100, completed=True)
+    reply = desk.do(CleanUp(component="working_memory"), answered=False)
+    assert reply["directives"] == []
+    assert numbers(desk.put("x")) == [1]
