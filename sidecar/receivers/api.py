@@ -18,7 +18,8 @@ from aiohttp.typedefs import Handler
 from sidecar.budget.commands import Command, Name, RestoreItem
 from sidecar.budget.replies import ArchiveRecordReply, Report
 from sidecar.budget.report import directive_reply, item_reply, report, rfc3339
-from sidecar.journal import ArchiveRecord, StoredEntry, codec
+from sidecar.journal import ArchiveRecord
+from sidecar.journal.readable import readable
 from sidecar.ledger import Ledger, Origin
 from sidecar.receivers.bodies import JSON, read_body
 from sidecar.receivers.operations import BY_ID, OPERATIONS, Operation, Restore
@@ -27,10 +28,7 @@ from sidecar.receivers.shapes import Shape
 
 NAME: Shape[str] = Shape(Name)
 ORIGIN = Origin(receiver="api")
-# The fields of entries, and of the items in them, that are times.
-TIMES = frozenset({"time", "lease_until", "due", "created_at", "last_accessed_at"})
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder().decode
 
 
 @cache
@@ -140,7 +138,7 @@ class SessionApi:
         limit, after = query.limit(), query.number("after", default=0, least=0, most=LAST_NUMBER)
         query.end()
         found = await self._ledger.entries(named(request, "session", NAME), after=after, limit=limit + 1)
-        return page("entries", [entry_reply(stored) for stored in found], limit, cursor="version")
+        return page("entries", [readable(stored) for stored in found], limit, cursor="version")
 
 
 def page(plural: str, found: list[Any], limit: int, *, cursor: str) -> web.Response:
@@ -161,19 +159,6 @@ def archive_reply(record: ArchiveRecord) -> ArchiveRecordReply:
         "tokens_before": record.tokens_before,
         "tokens_after": record.tokens_after,
         "archived_at": rfc3339(record.archived_at),
-    }
-
-
-def entry_reply(stored: StoredEntry) -> dict[str, Any]:
-    """An entry as the journal has it (what is at its default left out), with its version and with times to be read."""
-    (entry,) = decode(codec.encode([stored.entry]))
-    return {"version": stored.version, **_readable(entry)}
-
-
-def _readable(entry: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _readable(value) if isinstance(value, dict) else rfc3339(value) if name in TIMES else value
-        for name, value in entry.items()
     }
 
 
