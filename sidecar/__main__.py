@@ -69,15 +69,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser: every command is listed, but only the chosen one's flags are declared."""
-    form = partial(argparse.HelpFormatter, max_help_position=32)
-    top = argparse.ArgumentParser(prog=PROGRAM, description=ABOUT, allow_abbrev=False, formatter_class=form)
+    top = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [--help] [--version] COMMAND ...",
+        description=ABOUT,
+        epilog="commands:\n" + "\n".join(f"  {name:<14}{meaning}" for name, meaning in COMMANDS.items()),
+        allow_abbrev=False,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=18),
+    )
     # Finding the version out takes a moment, which a command need not wait for.
     version = "" if chosen else f"{PROGRAM} {sidecar.__version__}"
     top.add_argument("--version", action="version", version=version, help="print the version")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    commands = top.add_subparsers(
+        dest="command", prog=PROGRAM, metavar="COMMAND", required=True, help=argparse.SUPPRESS
+    )
     for name, meaning in COMMANDS.items():
-        about = f"{meaning[0].upper()}{meaning[1:]}."
-        sub = commands.add_parser(name, help=meaning, description=about, allow_abbrev=False, formatter_class=form)
+        sub = commands.add_parser(
+            name,
+            description=f"{meaning[0].upper()}{meaning[1:]}.",
+            allow_abbrev=False,
+            formatter_class=partial(argparse.HelpFormatter, max_help_position=32),
+        )
         if name != chosen:
             continue
         if name in TOOLS:

@@ -104,7 +104,7 @@ def test_help_lists_every_command_with_what_it_does():
     result = run("--help", COLUMNS="120")
     assert result.returncode == 0
     for name, meaning in COMMANDS.items():
-        assert re.search(rf"^    {name} +{re.escape(meaning)}$", result.stdout, re.MULTILINE)
+        assert re.search(rf"^  {name} +{re.escape(meaning)}$", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -44,6 +44,7 @@ class Loaded(NamedTuple):
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Give the parser `--config` and a flag for each setting."""
+    parser.usage = f"{parser.prog} [OPTIONS] [--config FILE] [--SETTING VALUE ...]"  # not two dozen of them
     group = parser.add_argument_group(
         "settings",
         "Each may also be written as TOKEN_BUDGET_<NAME>, or as <name> in the file. Flags win, then the environment.",
