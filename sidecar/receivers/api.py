@@ -73,8 +73,9 @@ class SessionApi:
             if isinstance(command, Restore):
                 command = _restore(command, item=named(request, "item", NAME))
             reply = await ledger.handle(session, command, origin=ORIGIN, answered=answered)
-            if reply.duplicate and not answered:
-                return await self.read_report(request)
+            if reply.duplicate:
+                # What was answered first is not kept, only that it was.
+                return answer({**reply.body, "duplicate": True}) if answered else await self.read_report(request)
             return answer(reply.body, 201 if reply.created and operation.creates else 200)
 
         return write

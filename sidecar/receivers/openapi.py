@@ -30,7 +30,8 @@ ABOUT = """\
 Watches, grants and cleans up the context window of an LLM agent, from beside it.
 
 A *fact* (an item put, a window shown) always stands; only a *request* for tokens can be refused, and a refusal is an
-answer, not an error. A write that is answered is durable. Errors are problem details (RFC 9457).
+answer, not an error. A write that is answered is durable. A command whose `id` was seen before changes nothing, and
+its answer says `duplicate`. Errors are problem details (RFC 9457).
 """
 RETRY_AFTER = {"description": "Seconds to wait before trying again.", "schema": {"type": "integer", "minimum": 1}}
 REF = "#/components/schemas/"

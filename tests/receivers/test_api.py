@@ -351,11 +351,13 @@ async def test_the_time_of_a_command_is_the_hosts(call, session):
 
 async def test_a_command_repeated_with_its_id_changes_nothing_and_is_answered(call, session):
     body = {"component": "working_memory", "tokens": 10, "id": "c1"}
-    used = []
+    used, duplicate = [], []
     for _ in range(2):
-        assert (await call("POST", f"{session}/allocations", body)).status == 200
+        answer = await call("POST", f"{session}/allocations", body)
+        assert answer.status == 200
+        duplicate.append(answer.body.get("duplicate", False))
         used.append((await call("GET", session)).body["overall"]["used_tokens"])
-    assert used == [3_010, 3_010]
+    assert (used, duplicate) == ([3_010, 3_010], [False, True])
     for _ in range(2):
         assert set((await call("PATCH", session, {"model": "m", "id": "c2"})).body) == REPORT
 
