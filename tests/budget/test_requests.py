@@ -274,3 +274,11 @@ def test_a_partial_grant_after_the_host_reported_less_than_its_items(desk):
     desk.put("f", tokens=50_000)
     desk.do(ReportUsage(components={"working_memory": 10_000}))
     assert desk.ask(tokens=50_000)["outcome"] == "full"
+
+
+def test_a_grant_that_the_hosts_totals_say_is_gone_brings_nothing(desk):
+    """Tokens that a report of levels has taken away cannot be claimed, so nothing is granted twice."""
+    desk.ask(tokens=1_000, request_id="r")
+    desk.do(ReportUsage(components={"working_memory": 0}))
+    desk.put("f", tokens=60_000)
+    assert desk.ask_item("g", tokens=900, item={"claims": "r"})["outcome"] == "denied"
