@@ -158,3 +158,10 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - nobody but they know when
             await asyncio.sleep(0.01)
+
+
+async def until_answered(call: Callable[[], Any]) -> None:
+    """Make a call until it is answered with success."""
+    async with asyncio.timeout(60):
+        while (await call()).status >= 400:
+            await asyncio.sleep(0.05)

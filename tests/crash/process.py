@@ -66,7 +66,7 @@ class Process:
         assert self._process is not None
         self._process.send_signal(how)
         code = await self._process.wait()
-        self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - else it is closed too late, with a warning
+        self._process._transport.close()  # type: ignore[attr-defined]
         self._process = None
         return code
 
