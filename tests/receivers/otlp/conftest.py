@@ -1,6 +1,7 @@
 """A real sidecar that takes OTLP, and a sender of payloads."""
 
 import gzip
+import io
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -48,7 +49,7 @@ class Telemetry:
             body = gzip.compress(body)
             named["Content-Encoding"] = "gzip"
         url = f"{self.app.urls[to][0]}/v1/{signal}"
-        async with self.http.post(url, data=body, headers=named, skip_auto_headers=["Content-Type"]) as answer:
+        async with self.http.post(url, data=io.BytesIO(body) if len(body) > 1 << 20 else body, headers=named, skip_auto_headers=["Content-Type"]) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
     async def recorded(self, name: str, media: str = "pb") -> None:

@@ -229,6 +229,7 @@ class GenAI(Shape):
         self.main = main
         self.content = content
         self.spans = 0
+        self.messages_made: dict[Step, str] = {}
 
     def session_of(self, recording, window):
         return recording.session if window == MAIN else f"{recording.session}.{window}"
@@ -281,7 +282,14 @@ class GenAI(Shape):
     def messages(self, window):
         if not self.content:
             return None
-        return json.dumps([message(step) for step in window.held if step.placement.component != "system_context"])
+        told = [self.message(step) for step in window.held if step.placement.component != "system_context"]
+        return f"[{','.join(told)}]"
+
+    def message(self, step):
+        """A step's message as JSON; each is in every call that follows, so it is made once."""
+        if step not in self.messages_made:
+            self.messages_made[step] = json.dumps(message(step))
+        return self.messages_made[step]
 
     def step(self, window, step):
         if step.role not in ("tool", "subagent"):
