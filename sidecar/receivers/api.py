@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from sidecar.budget.commands import Command, Name, RestoreItem
-from sidecar.budget.replies import ArchiveRecordReply, Report
+from sidecar.budget.replies import ArchiveRecordReply
 from sidecar.budget.report import directive_reply, item_reply, report, rfc3339
 from sidecar.journal import ArchiveRecord
 from sidecar.journal.readable import readable
@@ -62,8 +62,7 @@ class SessionApi:
     def _write(self, operation: Operation) -> Handler:
         shape = shape_of(operation.id)
         empty = None if operation.optional_body is False else b"{}"
-        # These answer a report, which carries no directives.
-        answered = operation.reply is not Report
+        answered = operation.answers_directives
         ledger, limit = self._ledger, self._limit
 
         async def write(request: web.Request) -> web.Response:

@@ -96,7 +96,7 @@ def _bodies() -> tuple[dict[str, Schema], dict[str, Schema]]:
 
 def _replies() -> dict[str, Schema]:
     """The schemas of all answers, by name, each with its properties in the order in which they are written."""
-    types = [operation.reply for operation in OPERATIONS] + [ProblemReply]
+    types = [operation.reply for operation in OPERATIONS] + [ProblemReply, operations.Duplicate]
     _, schemas = msgspec.json.schema_components(types, ref_template=REF + "{name}")
     known = {name: type_ for module in (replies, operations, problems) for name, type_ in vars(module).items()}
     for name, schema in schemas.items():
@@ -140,7 +140,10 @@ def _path_parameter(name: str, meaning: str) -> Schema:
 
 
 def _call(operation: Operation, bodies: dict[str, Schema]) -> Schema:
-    reply: Schema = {"content": {JSON: {"schema": {"$ref": REF + operation.reply.__name__}}}}
+    schema: Schema = {"$ref": REF + operation.reply.__name__}
+    if operation.answers_directives:
+        schema = {"anyOf": [schema, {"$ref": f"{REF}Duplicate"}]}
+    reply: Schema = {"content": {JSON: {"schema": schema}}}
     responses: Schema = {"200": {"description": "Done." if operation.method != "GET" else "Here it is.", **reply}}
     if operation.creates:
         responses["200"]["description"] = "It was open already, and the same."

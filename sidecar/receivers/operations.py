@@ -50,6 +50,13 @@ class DirectivePage(TypedDict):
     next: int | None
 
 
+class Duplicate(TypedDict):
+    """The answer to a command whose `id` was seen before: it changed nothing, and what it answered then is not kept."""
+
+    duplicate: bool
+    directives: list[replies.DirectiveReply]
+
+
 class BatchError(TypedDict):
     """An event that was not accepted. `status` is what a call of its own would have been answered."""
 
@@ -118,6 +125,11 @@ class Operation:
     query: tuple[Query, ...] = ()
     example: Any = None
     notes: str = ""
+
+    @property
+    def answers_directives(self) -> bool:
+        """Whether its answer carries directives: a report does not."""
+        return self.body is not None and self.reply is not replies.Report
 
 
 SESSION = "/v1/sessions/{session}"
