@@ -20,6 +20,7 @@ from sidecar.budget.decide import Defaults
 from sidecar.config import Config
 from sidecar.config.forms import Address, HostPort, UnixPath, sqlite_path
 from sidecar.exporters.endpoint import telemetry_app
+from sidecar.exporters.live import Feed, LivePage, StreamApi
 from sidecar.exporters.prometheus import Exporter
 from sidecar.journal import Journal, JournalError
 from sidecar.journal.memory import MemoryJournal
@@ -63,6 +64,7 @@ class Sidecar:
         self.exporter = Exporter(
             agent=config.agent, max_agents=config.max_agents, detail=config.metrics_detail, clock=clock
         )
+        self.feed = Feed()
         self.ledger = Ledger(
             journal,
             defaults=Defaults(
@@ -72,7 +74,7 @@ class Sidecar:
                 store_content=config.store_content,
                 adjust_interval=config.adjust_interval,
             ),
-            sinks=(self.exporter,),
+            sinks=(self.exporter, self.feed),
             limits=Limits(
                 waiting_commands=config.max_waiting,
                 open_sessions=config.max_sessions,
@@ -91,6 +93,7 @@ class Sidecar:
             set_total=config.total_tokens,
             clock=clock,
         )
+        self.stream = StreamApi(self.ledger, self.feed, dropped=self.exporter.dropped)
         self.receivers: Sequence[Receiver] = (
             SessionApi(self.ledger, max_body_bytes=config.max_body_bytes),
             EventsApi(
@@ -101,6 +104,8 @@ class Sidecar:
                 max_batch_events=config.max_batch_events,
             ),
             self.otlp,
+            self.stream,
+            LivePage(self.ledger),
         )
         self.started = False
         self.ready = False
@@ -148,6 +153,7 @@ class Sidecar:
         """Take no more calls, finish those under way, make everything durable. Under 5 seconds."""
         self.ready = False
         sockets = _sockets(self._api)
+        self.stream.close()
         await asyncio.gather(self._api.cleanup(), self._otlp.cleanup())
         await self.otlp.close()
         if self._opening is not None:

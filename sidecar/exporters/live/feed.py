@@ -1,0 +1,125 @@
+"""What happened lately, in one bounded ring that every watcher reads at its own pace.
+
+A watcher holds a place in the ring and nothing else. So publishing costs the same with no watcher and with fifty, a
+slow one makes nobody wait and takes no memory, and who was away for a moment goes on where it was. Whoever is too late
+for what the ring still has is told so.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from secrets import token_hex
+
+import msgspec
+
+from sidecar.budget.entries import CleanedUp
+from sidecar.budget.session import Session
+from sidecar.journal import SessionId, StoredEntry
+from sidecar.journal.readable import readable
+from sidecar.ledger import Record
+
+# What the ring holds at most, in entries; a cleanup counts as one and one for each of its actions.
+CAPACITY = 4096
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Happening:
+    """One entry at its place in the feed. Without an entry: the session went idle, which nothing was written about."""
+
+    __slots__ = ("_data", "entry", "session")
+
+    def __init__(self, session: SessionId, entry: StoredEntry | None) -> None:
+        self.session = session
+        self.entry = entry
+        self._data: bytes | None = None
+
+    @property
+    def weight(self) -> int:
+        """What it takes of the ring's capacity."""
+        if self.entry is not None and isinstance(self.entry.entry, CleanedUp):
+            return 1 + len(self.entry.entry.actions)
+        return 1
+
+    @property
+    def data(self) -> bytes:
+        """The entry as JSON, with its session: encoded when the first watcher reads it, once for all of them."""
+        if self._data is None:
+            self._data = b"" if self.entry is None else entry_data(self.entry)
+        return self._data
+
+
+def entry_data(stored: StoredEntry) -> bytes:
+    """An entry as `GET .../ledger` shows it, with its session."""
+    return _encode({"session": stored.session, **readable(stored)})
+
+
+class Feed:
+    """A `Sink` of the ledger. Places count from 1; `run` tells them from those of a feed before a restart."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.run = token_hex(4)
+        self.closed = False
+        self._ring: deque[Happening] = deque()
+        self._capacity = capacity
+        self._weight = 0
+        self._last = 0
+        self._news = asyncio.Event()
+
+    @property
+    def last(self) -> int:
+        """The place of the latest happening; 0 before the first one."""
+        return self._last
+
+    # What the ledger says
+
+    def publish(self, record: Record) -> None:
+        """Take in the entries of a command, which are durable now."""
+        for stored in record.entries:
+            self._add(Happening(record.session.id, stored))
+
+    def retire(self, session: Session) -> None:
+        """The session went idle."""
+        self._add(Happening(session.id, None))
+
+    def close(self) -> None:
+        """Nothing more will happen: let every watcher end."""
+        self.closed = True
+        self._news.set()
+
+    def _add(self, happening: Happening) -> None:
+        self._ring.append(happening)
+        self._last += 1
+        self._weight += happening.weight
+        while self._weight > self._capacity and len(self._ring) > 1:
+            self._weight -= self._ring.popleft().weight
+        self._news.set()
+
+    # What a watcher asks
+
+    def has(self, place: int) -> bool:
+        """Whether everything after this place is still here."""
+        return self._last - len(self._ring) <= place <= self._last
+
+    def after(self, place: int, limit: int) -> Sequence[Happening]:
+        """What happened after a place that `has` knows, at most `limit` of it."""
+        start = place - (self._last - len(self._ring))
+        if start > len(self._ring) // 2:  # a deque is walked from its nearer end
+            tail = list(islice(reversed(self._ring), self._last - place))
+            tail.reverse()
+            return tail[:limit]
+        return list(islice(self._ring, start, start + limit))
+
+    async def wait(self, place: int, seconds: float) -> None:
+        """Return when something happened after this place, when the feed closes, or after so many seconds."""
+        if self._last > place or self.closed:
+            return
+        if self._news.is_set():  # by something that this watcher has seen: from now on, wait for the next
+            self._news = asyncio.Event()
+        news = self._news
+        try:
+            async with asyncio.timeout(seconds):
+                await news.wait()
+        except TimeoutError:
+            pass
