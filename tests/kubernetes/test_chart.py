@@ -19,7 +19,7 @@ EVERY_WAY = [*WAYS, *EXAMPLE_WAYS]
 GOLDEN = Path(__file__).parent / "golden"
 # The first version that the chart speaks of, the first with native sidecars, the newest there is a schema of.
 OLDEST, FIRST_NATIVE, NEWEST = "1.25", "1.29", "1.37"
-OPERATOR_KINDS = {"PodMonitor": operator.PodMonitor, "PrometheusRule": operator.PrometheusRule}
+OPERATOR_KINDS: Mapping[str, Any] = {"PodMonitor": operator.PodMonitor, "PrometheusRule": operator.PrometheusRule}
 
 
 def folder_of(way: str, chart_folder: Path, example_folder: Path) -> Path:
@@ -35,7 +35,7 @@ def pod_specs(manifests: list[Any]) -> Iterator[Any]:
             yield manifest["spec"]["template"]["spec"]
 
 
-def settled(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+def settled(manifest: Any) -> Any:
     """A manifest without what differs from run to run, and without copies of files that are held elsewhere."""
     text = yaml.safe_dump(manifest, sort_keys=True, width=1000)
     copy: Any = yaml.safe_load(text)
