@@ -1,0 +1,8 @@
+"""Dashboards, recording rules and alerts, as code: `python -m dashboards` writes what Grafana and Prometheus load.
+
+promql           the language: a metric or label that the catalogue does not have cannot be written
+house            what every panel and every dashboard shares
+fleet, agent, objectives, sidecars      a dashboard each, to `grafana/*.json`
+service_levels   the objectives, as data
+recording, alerting                     rules, to `prometheus/*.yaml`; their tests are in `prometheus/tests`
+"""

@@ -1,0 +1,392 @@
+"""What every panel and every dashboard shares: variables, colours, legends, links, annotations, and where things stand.
+
+A dashboard is written as rows of panels, a panel as what is particular to it. The rules of Grafana's dashboard-linter
+hold for all of them, whatever their type; tests/dashboards holds the written JSON to them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.models import common as options
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from dashboards.promql import rate, shown, total
+from sidecar.exporters.catalog import BY_NAME
+
+AnyPanel: TypeAlias = timeseries.Panel | stat.Panel | table.Panel | bargauge.Panel
+
+DATASOURCE: Final = options.DataSourceRef(type_val="prometheus", uid="$datasource")
+TAG: Final = "token-budget"
+UIDS: Final = {name: f"token-budget-{name}" for name in ("fleet", "agent", "objectives", "sidecar")}
+WIDTH: Final = 24  # columns of Grafana's grid
+
+GREEN, YELLOW, ORANGE, RED, GREY = "green", "yellow", "orange", "red", "#8e8e8e"
+# The same thing has the same colour everywhere. Statuses and outcomes go from good to bad.
+COLOURS: Final = {
+    "system_context": "blue",
+    "working_memory": "orange",
+    "knowledge_base": "green",
+    "agent_context": "purple",
+    "interaction_buffer": "yellow",
+    "unattributed": GREY,
+    "low": GREEN,
+    "moderate": YELLOW,
+    "high": ORANGE,
+    "critical": RED,
+    "full": GREEN,
+    "borrowed": "blue",
+    "after_cleanup": YELLOW,
+    "partial": ORANGE,
+    "denied": RED,
+    "freed": GREEN,
+    "noop": GREY,
+    "delivered": GREEN,
+    "failed": RED,
+    "up to 75 %": GREEN,
+    "75 to 90 %": YELLOW,
+    "90 to 100 %": ORANGE,
+    "over 100 %": RED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """An expression and what its lines are called. `exemplars`: it counts or times something that has traces."""
+
+    expression: str
+    legend: str = ""
+    exemplars: bool = False
+
+    def target(self, letter: str, *, instant: bool = False, rows: bool = False) -> prometheus.Dataquery:
+        """The query as a panel's target."""
+        target = prometheus.Dataquery().ref_id(letter).expr(self.expression).datasource(DATASOURCE)
+        target = target.legend_format(self.legend) if self.legend else target
+        target = target.format(PromQueryFormat.TABLE) if rows else target
+        target = target.exemplar(True) if self.exemplars else target
+        return target.instant() if instant else target.range()
+
+
+def letters(queries: Sequence[Query]) -> Iterable[tuple[str, Query]]:
+    """The queries under the letters that Grafana gives them."""
+    return zip("ABCDEFGHIJKLMNOP", queries, strict=False)
+
+
+def _describe(description: str, queries: Sequence[Query]) -> str:
+    """The description, and what the operator must turn on to see the panel."""
+    used = {name for name, metric in BY_NAME.items() if metric.detail and any(name in q.expression for q in queries)}
+    return f"{description} Shown with `metrics_detail` only." if used else description
+
+
+def _steps(bounds: Sequence[tuple[float, str]], base: str) -> dashboard.ThresholdsConfig:
+    steps = [model.Threshold(value=None, color=base), *(model.Threshold(value=at, color=to) for at, to in bounds)]
+    return dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _fixed(colour: str) -> model.DynamicConfigValue:
+    return model.DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": colour})
+
+
+def graph(  # noqa: PLR0913 - what a graph may be told, all of it with a default
+    title: str,
+    description: str,
+    unit: str,
+    *queries: Query,
+    width: int = 12,
+    height: int = 8,
+    stacked: bool = False,
+    percent: bool = False,
+    dashed: Sequence[str] = (),
+    top: float | None = None,
+    bounds: Sequence[tuple[float, str]] = (),
+    table_legend: bool = True,
+) -> timeseries.Panel:
+    """Lines over time, or areas on each other (`stacked`), of a whole where `percent`. `dashed`: lines that bound."""
+    legend = common.VizLegendOptions().show_legend(True).placement(options.LegendPlacement.BOTTOM)
+    if table_legend:
+        legend = legend.display_mode(options.LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"])
+    else:
+        legend = legend.display_mode(options.LegendDisplayMode.LIST)
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .description(_describe(description, queries))
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .min(0)
+        .span(width)
+        .height(height)
+        .line_width(1 if stacked else 2)
+        .fill_opacity(60 if stacked else 8)
+        .show_points(options.VisibilityMode.NEVER)
+        .legend(legend)
+        .tooltip(
+            common.VizTooltipOptions()
+            .mode(options.TooltipDisplayMode.MULTI)
+            .sort(options.SortOrder.NONE if stacked else options.SortOrder.DESCENDING)
+        )
+        .color_scheme(dashboard.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
+        .targets([query.target(letter) for letter, query in letters(queries)])
+    )
+    if top is not None:
+        panel = panel.axis_soft_max(top)
+    if stacked:
+        mode = options.StackingMode.PERCENT if percent else options.StackingMode.NORMAL
+        panel = panel.stacking(common.StackingConfig().mode(mode).group("A"))
+    if bounds:
+        panel = panel.thresholds(_steps(bounds, "transparent")).thresholds_style(
+            common.GraphThresholdsStyleConfig().mode(options.GraphThresholdsStyleMode.DASHED)
+        )
+    for name, colour in COLOURS.items():
+        if any(_may_say(query, name) for query in queries):
+            panel = panel.override_by_name(name, [_fixed(colour)])
+    for name in dashed:
+        panel = panel.override_by_name(
+            name,
+            [
+                _fixed(GREY),
+                model.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [8, 6]}),
+                model.DynamicConfigValue(id_val="custom.fillOpacity", value=0),
+                model.DynamicConfigValue(id_val="custom.stacking", value={"mode": "none", "group": "A"}),
+            ],
+        )
+    return panel
+
+
+def _may_say(query: Query, name: str) -> bool:
+    """Whether a line of the query may be called so: by its legend, or by a label that the legend shows."""
+    if query.legend == name:
+        return True
+    shown_label = query.legend.removeprefix("{{").removesuffix("}}")
+    return any(
+        metric in query.expression and name in entry.labels.get(shown_label, ()) for metric, entry in BY_NAME.items()
+    )
+
+
+def figure(  # noqa: PLR0913 - as above
+    title: str,
+    description: str,
+    unit: str,
+    query: Query,
+    *,
+    width: int = 4,
+    bounds: Sequence[tuple[float, str]] = (),
+    base: str = "text",
+    none: str = "none",
+    decimals: int | None = None,
+) -> stat.Panel:
+    """One number of now or of the whole range. `none`: what it says where there is nothing."""
+    panel = (
+        stat.Panel()
+        .title(title)
+        .description(_describe(description, (query,)))
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .no_value(none)
+        .span(width)
+        .height(4)
+        .graph_mode(options.BigValueGraphMode.NONE)
+        .color_mode(options.BigValueColorMode.VALUE)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
+        .thresholds(_steps(bounds, base))
+        .targets([query.target("A", instant=True)])
+    )
+    return panel if decimals is None else panel.decimals(decimals)
+
+
+def ranking(
+    title: str, description: str, unit: str, query: Query, *, width: int = 12, height: int = 9
+) -> bargauge.Panel:
+    """The highest of many as bars, over the whole range."""
+    return (
+        bargauge.Panel()
+        .title(title)
+        .description(_describe(description, (query,)))
+        .datasource(DATASOURCE)
+        .unit(unit)
+        .min(0)
+        .no_value("none")
+        .span(width)
+        .height(height)
+        .orientation(options.VizOrientation.HORIZONTAL)
+        .display_mode(options.BarGaugeDisplayMode.BASIC)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
+        .thresholds(_steps((), "orange"))
+        .targets([query.target("A", instant=True)])
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its heading, its unit, and the expression whose value it shows."""
+
+    heading: str
+    unit: str
+    expression: str
+    bounds: Sequence[tuple[float, str]] = ()
+
+
+def listing(
+    title: str,
+    description: str,
+    by: str,
+    columns: Sequence[Column],
+    *,
+    worst_first: str,
+    link: str,
+    width: int = WIDTH,
+    height: int = 9,
+) -> table.Panel:
+    """A table with a line for each value of the label `by`, which leads to `link`."""
+    queries = [Query(column.expression) for column in columns]
+    named = {f"Value #{letter}": column.heading for (letter, _), column in zip(letters(queries), columns, strict=True)}
+    panel = (
+        table.Panel()
+        .title(title)
+        .description(_describe(description, queries))
+        .datasource(DATASOURCE)
+        .unit("short")
+        .no_value("none")
+        .span(width)
+        .height(height)
+        .targets([query.target(letter, instant=True, rows=True) for letter, query in letters(queries)])
+        .with_transformation(
+            model.DataTransformerConfig(id_val="joinByField", options={"byField": by, "mode": "outer"})
+        )
+        .with_transformation(
+            model.DataTransformerConfig(
+                id_val="filterFieldsByName", options={"include": {"pattern": rf"^({by}|Value #[A-Z])$"}}
+            )
+        )
+        .with_transformation(model.DataTransformerConfig(id_val="organize", options={"renameByName": named}))
+        .sort_by([common.TableSortByFieldState().display_name(worst_first).desc(True)])
+        .override_by_name(
+            by, [model.DynamicConfigValue(id_val="links", value=[{"title": f"Open this {by}", "url": link}])]
+        )
+    )
+    for column in columns:
+        properties = [model.DynamicConfigValue(id_val="unit", value=column.unit)]
+        if column.bounds:
+            steps = _steps(column.bounds, "transparent").build()
+            properties += [
+                model.DynamicConfigValue(id_val="thresholds", value=steps),
+                model.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-background"}),
+            ]
+        panel = panel.override_by_name(column.heading, properties)
+    return panel
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A heading and what stands below it; `folded` where only some look for it."""
+
+    title: str
+    panels: Sequence[AnyPanel]
+    folded: bool = False
+
+
+def page(
+    name: str, title: str, description: str, rows: Sequence[Row], *variables: dashboard.QueryVariable
+) -> model.Dashboard:
+    """A dashboard: its rows, and everything that all dashboards have."""
+    builder = (
+        dashboard.Dashboard(f"Token budget / {title}")
+        .uid(UIDS[name])
+        .description(description)
+        .tags([TAG])
+        .readonly()
+        .time("now-1h", "now")
+        .refresh("30s")
+        .timezone("browser")
+        .tooltip(model.DashboardCursorSync.CROSSHAIR)
+        .link(
+            dashboard.DashboardLink("Token budget")
+            .type(model.DashboardLinkType.DASHBOARDS)
+            .tags([TAG])
+            .as_dropdown(False)
+            .include_vars(True)
+            .keep_time(True)
+        )
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+        .with_variable(chooser("job", "Job", "token_budget_build_info", several=True))
+        .with_variable(chooser("instance", "Instance", 'token_budget_build_info{job=~"$job"}', several=True))
+        .annotation(_versions())
+        .annotation(_cleanups(shown_first=name == "agent"))
+    )
+    for variable in variables:
+        builder = builder.with_variable(variable)
+    for row in rows:
+        heading = dashboard.Row(row.title)
+        if row.folded:
+            for panel in row.panels:
+                heading = heading.with_panel(panel)
+            builder = builder.with_row(heading)
+        else:
+            builder = builder.with_row(heading)
+            for panel in row.panels:
+                builder = builder.with_panel(panel)
+    return _numbered(builder.build())
+
+
+def _numbered(built: model.Dashboard) -> model.Dashboard:
+    """Give each panel an id of its own: links to a panel keep to it."""
+    number = 0
+    for panel in built.panels or ():
+        number += 1
+        panel.id_val = number
+        for inner in getattr(panel, "panels", None) or ():
+            number += 1
+            inner.id_val = number
+    return built
+
+
+def chooser(name: str, label: str, selector: str, *, several: bool) -> dashboard.QueryVariable:
+    """A variable: the values that a label has in the time that the dashboard shows, one of them or several."""
+    variable = (
+        dashboard.QueryVariable(name)
+        .label(label)
+        .datasource(DATASOURCE)
+        .query(f"label_values({selector}, {name})")
+        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(model.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
+        .multi(several)
+        .include_all(several)
+    )
+    if several:
+        everything: Any = model.VariableOption(text="All", value="$__all", selected=True)
+        variable = variable.all_value(".+").current(everything)
+    return variable
+
+
+def _versions() -> dashboard.AnnotationQuery:
+    """A mark where a version of the sidecar was first seen."""
+    running = shown("token_budget_build_info")
+    return (
+        dashboard.AnnotationQuery()
+        .name("Versions")
+        .datasource(DATASOURCE)
+        .enable(True)
+        .icon_color("blue")
+        .expr(f"count by (version) ({running}) unless count by (version) ({running} offset $__rate_interval)")
+        .title_format("Sidecar {{version}}")
+        .tag_keys("version")
+    )
+
+
+def _cleanups(*, shown_first: bool) -> dashboard.AnnotationQuery:
+    """A mark where a cleanup freed something: shown for one agent; for a fleet, on demand."""
+    chosen = {"agent": "$agent"} if shown_first else {}
+    freed = shown("token_budget_cleanups_total", result="freed", **chosen)
+    return (
+        dashboard.AnnotationQuery()
+        .name("Cleanups")
+        .datasource(DATASOURCE)
+        .enable(shown_first)
+        .icon_color("orange")
+        .expr(f"{total(rate(freed), 'agent', 'component', 'trigger')} > 0")
+        .title_format("Cleanup of {{component}}")
+        .text_format("{{agent}}, by {{trigger}}")
+        .tag_keys("component,trigger")
+    )
