@@ -117,15 +117,18 @@ def test_idle_it_takes_less_memory_than_the_chart_asks_for_and_hardly_any_proces
     assert share < 0.01
 
 
-def test_a_container_that_shares_its_network_can_make_the_main_calls(engine, image, checkout):
+def test_a_container_that_shares_its_network_can_make_the_main_calls_and_run_helms_test(engine, image, checkout):
+    """As the pod of `helm test` with a plain sidecar, which it ends: they share their processes too."""
     engine.create("sidecar", image, options=("--network=none",))
     engine.podman("start", "sidecar")
-    scripts = (checkout / "helm/token-budget-sidecar/files/check.py", Path(__file__).with_name("drive.py"))
+    scripts = (Path(__file__).with_name("drive.py"), checkout / "helm/token-budget-sidecar/files/check.py")
     work = "\n".join(script.read_text() for script in scripts)
-    engine.create("agent", image, "-c", work, options=("--network=container:sidecar", "--entrypoint=python"))
+    shared = ("--network=container:sidecar", "--pid=container:sidecar", "--env=STOP_SIDECAR=true")
+    engine.create("agent", image, "-c", work, options=(*shared, "--entrypoint=python"))
     engine.podman("start", "--attach", "agent", check=False)
     told = engine.podman("logs", "agent")
-    assert "all calls answered" in told, told
+    assert told.splitlines() == ["all calls answered", "the sidecar took an event, and its metric shows it"], told
+    assert engine.podman("wait", "sidecar") == "0"
 
 
 def test_told_to_stop_it_ends_in_order_in_under_5_s(engine, running, note):
