@@ -9,7 +9,7 @@ from dataclasses import replace
 from sidecar.budget.entries import Action, CleanedUp, DirectivesUndone
 from sidecar.budget.holding import put_back, remember, resize, take_out
 from sidecar.budget.items import Item
-from sidecar.budget.session import REMEMBERED_ARCHIVED, Directive, Held, Session, integrate, unmark
+from sidecar.budget.session import REMEMBERED_ARCHIVED, Directive, Held, Session, integrate, reckon
 
 
 def cleaned_up(session: Session, entry: CleanedUp) -> None:
@@ -36,7 +36,7 @@ def _act(session: Session, action: Action) -> None:
         held.item_tokens += action.tokens_after - item.tokens
         held.unheld = max(held.unheld, -held.item_tokens)
         _shrink(item, action)
-        unmark(held)
+        reckon(held)
     if action.number:
         session.issued = action.number
         session.directives[action.number] = Directive(

@@ -3,6 +3,9 @@
 Everything that is shown, counted or restored derives from entries, and `evolve` applies them without deciding anything,
 so an entry carries all that a restart needs. Times are seconds since the epoch on the session's clock, sizes tokens.
 A field's default is what it is when left out of the journal; a new field therefore always needs one.
+
+No entry is ever changed once its turn has emitted it. They are not frozen all the same: that would double what it costs
+to make one, and an allocation is hardly more than its entry.
 """
 
 from collections.abc import Mapping
@@ -21,7 +24,7 @@ OUTCOMES: tuple[Outcome, ...] = ("full", "after_cleanup", "partial", "denied", "
 ActionName: TypeAlias = Literal["compress", "summarize", "excerpt", "unload", "evict", "archive", "remove"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Entry:
     """What every entry says.
 
@@ -37,7 +40,7 @@ class Entry:
     answered: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Opened(Entry):
     """A session began, or began anew (`epoch` above 1), with every default filled in."""
 
@@ -54,7 +57,7 @@ class Opened(Entry):
     epoch: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Changed(Entry):
     """The host changed the session; None is unchanged."""
 
@@ -67,7 +70,7 @@ class Changed(Entry):
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Exhausted(Entry):
     """A request, or a fact, did not fit the component's budget before cleanup. `tokens` did not fit `available`."""
 
@@ -79,7 +82,7 @@ class Exhausted(Entry):
     available_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Allocated(Entry):
     """A request was decided. `digest` recognizes the same request; `lease_until` is when an unclaimed grant lapses."""
 
@@ -97,7 +100,7 @@ class Allocated(Entry):
     cleanup: Mapping[str, Any] | None = None  # replies.Cleanup without its directives
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class LeaseLapsed(Entry):
     """Nothing claimed the grant in time: its tokens are free again."""
 
@@ -108,7 +111,7 @@ class LeaseLapsed(Entry):
     tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Released(Entry):
     """Tokens that no item held were given back by the host, or found gone by a window sync."""
 
@@ -119,7 +122,7 @@ class Released(Entry):
     by: Literal["host", "sync"] = "host"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ItemPut(Entry):
     """The window holds this item, new or changed. `claimed`: tokens taken over from the grant of request `claims`.
 
@@ -137,7 +140,7 @@ class ItemPut(Entry):
     restored: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ItemResized(Entry):
     """A window sync or an acknowledgement showed another size."""
 
@@ -149,7 +152,7 @@ class ItemResized(Entry):
     tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ItemTouched(Entry):
     """The item was used."""
 
@@ -159,7 +162,7 @@ class ItemTouched(Entry):
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ItemCompleted(Entry):
     """The item is finished."""
 
@@ -168,7 +171,7 @@ class ItemCompleted(Entry):
     item: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ItemRemoved(Entry):
     """The host took the item out of the window; it is archived as every removed item is."""
 
@@ -183,7 +186,7 @@ class ItemRemoved(Entry):
     content: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen: freezing doubles what it costs to make ten thousand of them
+@dataclass(slots=True, kw_only=True)
 class Action:
     """One thing a cleanup did to one item; never changed. `number` is its directive's, 0 where none is sent.
 
@@ -202,7 +205,7 @@ class Action:
     content: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CleanedUp(Entry):
     """A cleanup freed tokens: `actions` in order. `due`: when an age could next matter to this component."""
 
@@ -215,7 +218,7 @@ class CleanedUp(Entry):
     due: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class BoundExceeded(Entry):
     """The component stood above a bound when its cleanup was due and nothing could be freed.
 
@@ -230,7 +233,7 @@ class BoundExceeded(Entry):
     due: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class UsageReported(Entry):
     """The host or its telemetry stated levels; `unheld` and `unattributed_tokens` are what follows from them.
 
@@ -247,7 +250,7 @@ class UsageReported(Entry):
     call: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Compacted(Entry):
     """The level of an observed window fell: the host compacted it. Nothing is claimed as freed by us."""
 
@@ -258,7 +261,7 @@ class Compacted(Entry):
     source: Literal["reported", "inferred"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class WindowSynced(Entry):
     """The host showed its whole next prompt; the entries of the same command before it are the difference."""
 
@@ -269,7 +272,7 @@ class WindowSynced(Entry):
     through: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DirectivesConfirmed(Entry):
     """The host applied these directives. `tokens`: what they freed, as the ledger had it, by component and step."""
 
@@ -279,7 +282,7 @@ class DirectivesConfirmed(Entry):
     tokens: Mapping[Component, Mapping[Step, int]] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DirectivesUndone(Entry):
     """These directives did not happen in the host's window: their items are as they were before.
 
@@ -293,7 +296,7 @@ class DirectivesUndone(Entry):
     reasons: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # by number, as text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SharesAdjusted(Entry):
     """The shares changed, and why."""
 
@@ -305,7 +308,7 @@ class SharesAdjusted(Entry):
     reasons: Mapping[Component, list[str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TasksPlanned(Entry):
     """Needs were predicted: per task its score, complexity, prior and predicted needs (replies.TaskPrediction)."""
 
@@ -314,7 +317,7 @@ class TasksPlanned(Entry):
     tasks: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TaskCompleted(Entry):
     """A planned task is done. `actual` tokens per component, `allocated` the budgets it was held against."""
 
@@ -329,7 +332,7 @@ class TaskCompleted(Entry):
     allocated: Mapping[Component, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ArchiveErased(Entry):
     """Archived items and their content were erased: one, or all (None)."""
 
@@ -338,7 +341,7 @@ class ArchiveErased(Entry):
     item: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Closed(Entry):
     """The session ended."""
 
@@ -347,7 +350,7 @@ class Closed(Entry):
     by: Literal["host", "idle"] = "host"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Noted(Entry):
     """A command with an id changed nothing; its id is remembered all the same."""
 

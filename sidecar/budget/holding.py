@@ -5,13 +5,16 @@ that stood until then, and afterwards forgets the marks of bounds that are no lo
 """
 
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from sidecar.budget.cleanup import first_due
 from sidecar.budget.entries import Allocated, ItemPut, LeaseLapsed, Released, UsageReported
 from sidecar.budget.items import Item
 from sidecar.budget.policy import Component
-from sidecar.budget.session import REMEMBERED_REQUESTS, Grant, Held, Session, integrate, unmark
+from sidecar.budget.session import REMEMBERED_REQUESTS, Grant, Held, Session, integrate, reckon
+
+_FORGET = 8  # what is remembered is forgotten by this part of its limit
 
 # Items
 
@@ -46,7 +49,7 @@ def put(session: Session, entry: ItemPut) -> None:
             add_unheld(session, claimed.component, -entry.claimed)
             _find_next_lapse(session)
     session.gone.pop(item.id, None)
-    unmark(held)
+    reckon(held)
 
 
 def resize(session: Session, id: str, component: Component, tokens: int) -> None:
@@ -61,7 +64,7 @@ def resize(session: Session, id: str, component: Component, tokens: int) -> None
     item.tokens = tokens
     item.doc_tokens = min(item.doc_tokens, tokens)
     held.unheld = max(held.unheld, -held.item_tokens)
-    unmark(held)
+    reckon(held)
 
 
 def take_out(session: Session, id: str, component: Component) -> Item | None:
@@ -75,7 +78,7 @@ def take_out(session: Session, id: str, component: Component) -> Item | None:
     held.item_tokens -= item.tokens
     held.unheld = max(held.unheld, -held.item_tokens)
     _leave_group(session, item)
-    unmark(held)
+    reckon(held)
     return item
 
 
@@ -89,7 +92,7 @@ def put_back(session: Session, item: Item) -> None:
         session.groups.setdefault(item.group, {})[item.id] = None
     _due(held, item)
     session.gone.pop(item.id, None)
-    unmark(held)
+    reckon(held)
 
 
 def _leave_group(session: Session, item: Item) -> None:
@@ -115,7 +118,7 @@ def add_unheld(session: Session, component: Component, tokens: int) -> None:
     held = session.components[component]
     integrate(held, session.clock)
     held.unheld = max(held.unheld + tokens, -held.item_tokens)
-    unmark(held)
+    reckon(held)
 
 
 def grant(session: Session, entry: Allocated) -> None:
@@ -133,9 +136,9 @@ def grant(session: Session, entry: Allocated) -> None:
     if until is not None:
         session.next_lapse = until if session.next_lapse is None else min(session.next_lapse, until)
     elif len(session.grants) > REMEMBERED_REQUESTS:
-        oldest = next((key for key, each in session.grants.items() if each.lease_until is None), None)
-        if oldest is not None:
-            del session.grants[oldest]  # its tokens stay; only the claim by name is forgotten
+        lasting = (key for key, each in session.grants.items() if each.lease_until is None)
+        for key in list(islice(lasting, REMEMBERED_REQUESTS // _FORGET)):
+            del session.grants[key]  # its tokens stay; only the claim by name is forgotten
 
 
 def release(session: Session, entry: Released) -> None:
@@ -179,7 +182,7 @@ def state_usage(session: Session, entry: UsageReported) -> None:
         integrate(held, session.clock)
         held.admitted += max(0, unheld - held.unheld)
         held.unheld = max(unheld, -held.item_tokens)
-        unmark(held)
+        reckon(held)
     session.unattributed = entry.unattributed_tokens
     session.source = entry.source
     if entry.total is not None and entry.call:
@@ -191,8 +194,12 @@ def state_usage(session: Session, entry: UsageReported) -> None:
 
 
 def remember(memory: dict[str, Any], key: str, value: Any, limit: int) -> None:
-    """Remember the newest `limit` keys; the oldest is forgotten."""
+    """Remember the newest keys, at most `limit`: beyond that the oldest eighth is forgotten.
+
+    All at once, because a dictionary whose first key goes each time looks through ever more holes for the next one.
+    """
     memory.pop(key, None)
     memory[key] = value
     if len(memory) > limit:
-        del memory[next(iter(memory))]
+        for old in list(islice(memory, limit // _FORGET)):
+            del memory[old]

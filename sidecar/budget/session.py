@@ -68,6 +68,8 @@ class Held:
     `unheld` are tokens that belong to no item: grants, and what the host's own totals say beyond its items (negative
     where they say less). `target_mark` and `budget_mark` remember the usage at which cleanup last ran above that bound
     (None: not above it), `due` when an age could next matter. `area` integrates utilization over time since `since`.
+    `used` (at least 0), `utilization` (above 1 when facts went over the budget, 0 of 0 is 0) and `above_target` follow
+    from the sums; `reckon` keeps them, because a decision reads them many times and changes them once.
     """
 
     policy: ComponentPolicy
@@ -76,6 +78,9 @@ class Held:
     item_tokens: int = 0
     unheld: int = 0
     allocated: int = 0
+    used: int = 0
+    utilization: float = 0.0
+    above_target: bool = False
     borrowed: int = 0
     pending: int = 0
     admitted: int = 0
@@ -90,31 +95,15 @@ class Held:
     in_use: bool = False
 
     @property
-    def used(self) -> int:
-        """Tokens in the window, at least 0."""
-        used = self.item_tokens + self.unheld
-        return used if used > 0 else 0  # noqa: FURB136 - read many times a decision; `max` costs three times as much
-
-    @property
     def available(self) -> int:
         """What is left of the budget, at least 0."""
         left = self.allocated - self.used
-        return left if left > 0 else 0  # noqa: FURB136 - as above
-
-    @property
-    def utilization(self) -> float:
-        """Used over allocated; above 1 when facts went over the budget, 0 of 0 is 0."""
-        return ratio(self.used, self.allocated)
+        return left if left > 0 else 0  # noqa: FURB136 - read in each decision; `max` costs three times as much
 
     @property
     def status(self) -> Status:
         """The word for the utilization."""
         return self.rules.status(self.utilization)
-
-    @property
-    def above_target(self) -> bool:
-        """Whether utilization is above the target's upper end."""
-        return self.utilization > self.policy.target.high
 
     def average(self, now: float) -> float:
         """Time-weighted average utilization since the last share adjustment."""
@@ -262,7 +251,7 @@ class Session:
             held = self.components[name]
             integrate(held, now)
             held.allocated = tokens
-            unmark(held)
+            reckon(held)
 
 
 def integrate(held: Held, now: float) -> None:
@@ -272,11 +261,16 @@ def integrate(held: Held, now: float) -> None:
         held.changed_at = now
 
 
-def unmark(held: Held) -> None:
-    """Forget the marks of bounds that are no longer exceeded; call after usage or budget changed."""
-    used = held.used
+def reckon(held: Held) -> None:
+    """What follows from the sums, and from marks of bounds no longer exceeded; call after usage or budget changed."""
+    used = held.item_tokens + held.unheld
     if used > 0:
         held.in_use = True
+    else:
+        used = 0
+    held.used = used
+    held.utilization = ratio(used, held.allocated)
+    held.above_target = held.utilization > held.policy.target.high
     if held.budget_mark is not None and used <= held.allocated:
         held.budget_mark = None
     if held.target_mark is not None and not held.above_target:

@@ -46,9 +46,8 @@ class Turn:
     def emit(self, entry: AnyEntry) -> None:
         """Make an entry true. The first one of a command carries its id and whether its answer has directives."""
         if not self.entries and (self.event is not None or self.answered):
-            # Nobody else has seen the entry yet; `replace` would take longer than the rest of most decisions.
-            object.__setattr__(entry, "event", self.event)
-            object.__setattr__(entry, "answered", self.answered)
+            entry.event = self.event
+            entry.answered = self.answered
         self.entries.append(entry)
         evolve(self.session, entry, id=self.session.id)
 
