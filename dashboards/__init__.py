@@ -6,3 +6,8 @@ fleet, agent, objectives, sidecars      a dashboard each, to `grafana/*.json`
 service_levels   the objectives, as data
 recording, alerting                     rules, to `prometheus/*.yaml`; their tests are in `prometheus/tests`
 """
+
+import warnings
+
+# The SDK would like the second format of dashboards better, which Grafana reads from version 12 on only.
+warnings.filterwarnings("ignore", message=r"Prefer using dashboardv2\.", category=DeprecationWarning)

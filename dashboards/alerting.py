@@ -113,8 +113,8 @@ def _windows() -> list[Alert]:
 
 def _cleanup() -> list[Alert]:
     by_component = (*AGENT, "component")
-    cleanups = series("token_budget_cleanups_total")
-    in_vain = series("token_budget_cleanups_total", result="noop")
+    cleanups = increase(series("token_budget_cleanups_total"), "1h", *by_component)
+    in_vain = increase(series("token_budget_cleanups_total", result="noop"), "1h", *by_component)
     age = worst(series("token_budget_directives_oldest_age_seconds"), *AGENT)
     drifted = total(series("token_budget_sessions", state="drifted"), *AGENT)
     failed = increase(series("token_budget_directives_failed_total"), "15m", *AGENT)
@@ -122,8 +122,7 @@ def _cleanup() -> list[Alert]:
         Alert(
             name="TokenBudgetCleanupsInVain",
             severity="warning",
-            expression=f"{increase(in_vain, '1h', *by_component)} / ({increase(cleanups, '1h', *by_component)} > 0) > 0.5"
-            f" and {increase(in_vain, '1h', *by_component)} >= 10",
+            expression=f"{in_vain} / ({cleanups} > 0) > 0.5 and {in_vain} >= 10",
             summary=f"Cleanups of {COMPONENT_NAME} of {AGENT_NAME} find nothing to free",
             description=f"{SHARE} of the cleanups of {COMPONENT_NAME} of {AGENT_NAME} freed nothing in the last hour: "
             "its budget is too small for what it must hold, or its rules do not fit what it holds.",
