@@ -1,4 +1,7 @@
-"""What others say to the ledger, and what they hear from it."""
+"""What others say to the ledger, and what they hear from it.
+
+What is made anew for each command is not frozen, though nobody changes it: freezing doubles what it costs to make.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -43,7 +46,7 @@ class Origin:
     context: object | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ask:
     """A command to a session. `answered`: its answer carries directives. `auto_open`: it may open the session."""
 
@@ -54,7 +57,7 @@ class Ask:
     auto_open: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Reply:
     """What a command is answered: `body` is one of `budget.replies`."""
 
@@ -63,7 +66,7 @@ class Reply:
     duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Record:
     """What one decided command did, told to the sinks after its entries are durable, and if it made none.
 

@@ -86,7 +86,9 @@ class Ledger:
     ) -> Reply:
         """Decide a command and make it durable. Raises `BudgetError`, `JournalError` or `Overloaded`."""
         ask = Ask(session=session, command=command, origin=origin, answered=answered, auto_open=auto_open)
-        (answer,) = await self.handle_all([ask])
+        batch = self._writer.submit([ask])
+        await batch.done
+        answer = batch.answers[0]
         if isinstance(answer, Exception):
             raise answer
         return answer

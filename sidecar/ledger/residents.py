@@ -13,7 +13,7 @@ from sidecar.budget.session import Session
 from sidecar.journal import Journal, JournalError, SessionId, StoredEntry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resident:
     """A session, and the server time at which it was last heard of."""
 

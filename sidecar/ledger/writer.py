@@ -14,7 +14,7 @@ from sidecar.budget.commands import Command, EraseArchive, ExpireSession, OpenSe
 from sidecar.budget.decide import Defaults, decide
 from sidecar.budget.errors import BudgetError, Conflict
 from sidecar.budget.session import Session
-from sidecar.journal import ArchiveRecord, Journal, JournalError, Outcome, SessionId
+from sidecar.journal import Journal, JournalError, Outcome, SessionId
 from sidecar.ledger.contract import Ask, Limits, Overloaded, Record, Reply, Sink
 from sidecar.ledger.residents import Residents
 from sidecar.ledger.turn import Batch, Turn, Waiting
@@ -151,11 +151,17 @@ class Writer:
         session, version = None, 0
         try:
             self._check_expiry(turn, ask)
-            session = await self._session(turn, ask.session)
+            # Mostly nothing has to be read, and then nothing is awaited: this runs for each command.
+            if ask.session in turn.sessions:
+                session = turn.sessions[ask.session]
+            else:
+                session = self._residents.get(ask.session) or await self._read(turn, ask.session)
+                turn.sessions[ask.session] = session
             if session is not None:
                 version = session.version
             self._check_room(turn, ask, session)
-            archived = await self._archived(ask)
+            item = _archived_item(ask.command)
+            archived = None if item is None else await self._journal.archive_record(ask.session, item)
             begun = self._stopwatch()
             decision = decide(
                 session,
@@ -182,20 +188,10 @@ class Writer:
             seconds -= run.duration
         turn.add(waiting, decision, seconds)
 
-    async def _session(self, turn: Turn, id: SessionId) -> Session | None:
-        """The session as this turn has left it so far."""
-        if id in turn.sessions:
-            return turn.sessions[id]
-        session = self._residents.get(id)
-        if session is None:
-            change = turn.changes.get(id)
-            session = await self._residents.fold(id, then=change.entries if change is not None else ())
-        turn.sessions[id] = session
-        return session
-
-    async def _archived(self, ask: Ask) -> ArchiveRecord | None:
-        item = _archived_item(ask.command)
-        return None if item is None else await self._journal.archive_record(ask.session, item)
+    async def _read(self, turn: Turn, id: SessionId) -> Session | None:
+        """A session that is not in memory, as this turn has left it so far."""
+        change = turn.changes.get(id)
+        return await self._residents.fold(id, then=change.entries if change is not None else ())
 
     def _check_room(self, turn: Turn, ask: Ask, session: Session | None) -> None:
         opens = isinstance(ask.command, OpenSession) or ask.auto_open
@@ -235,6 +231,7 @@ class Writer:
 
     def _answer(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
         again: list[Waiting] = []
+        placed: set[SessionId] = set()
         for decided in turn.decided:
             waiting, decision = decided.waiting, decided.outcome
             id = waiting.ask.session
@@ -251,8 +248,9 @@ class Writer:
                 waiting.answer(decision)
             else:
                 session = turn.sessions.get(id) or decision.session
-                if id in turn.sessions:
+                if id in turn.sessions and id not in placed:
                     self._residents.place(session, seen=turn.now)
+                    placed.add(id)
                 self._publish(decided.record(decision, session, turn.now))
                 waiting.answer(Reply(body=decision.reply, created=decision.created, duplicate=decision.duplicate))
         self._queue.extendleft(reversed(again))
