@@ -8,7 +8,8 @@ In the order of the flow:
     content.py          captured messages to sizes; content goes no further
     traces.py           whose conversation it is, and what waits for the answer
     reader.py           observations to sessions and sub-agents' sessions, commands to the ledger
-    windows.py          one session: each call once, the last one's level, compactions
+    opening.py          when a session begins; naming.py: names and ids as the budget takes them
+    windows.py          one session: the last call's level, compactions; seen.py: each call once
     attribution.py      what fills it; calibration.py learns how large our estimates are to a provider
 """
 

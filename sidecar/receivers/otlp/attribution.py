@@ -1,11 +1,11 @@
 """What fills a window: the billed input of a call, divided among the components.
 
 With captured content each part is estimated and the estimates are scaled to what was billed. Without it, the growth
-from one call to the next is attributed to what happened between them: the model's own output, results of tools, prompts.
-What cannot be attributed stays unattributed; nothing is made up to fill it.
+from one call to the next is attributed to what happened between them: the model's own output, results of tools,
+prompts. What cannot be attributed stays unattributed; nothing is made up to fill it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -99,7 +99,7 @@ class Composition:
             self.source = "inferred"
 
     def _begin(self, level: int, ratio: float) -> None:
-        """A window's first call: what was said before it; the rest is the agent's own, where it is known to have one."""
+        """A window's first call: what was said before it; the rest is a coding agent's own prompt."""
         self.parts = _fitted(_sized(self.arrived, ratio), float(level))
         if self.coding:
             self.parts["system_context"] = level - sum(self.parts.values())
@@ -171,8 +171,8 @@ def _reply(call: Call, arrived: list[Arrival], calibration: Calibration) -> Part
     if not tools:
         return {"interaction_buffer": stays}
     # The call and its result are of the same component.
-    component = next((name for name in since if name != "interaction_buffer"), "working_memory")
-    return {component: stays}
+    others: Iterator[Component] = (name for name in since if name != "interaction_buffer")
+    return {next(others, "working_memory"): stays}
 
 
 def _sized(arrived: list[Arrival], ratio: float) -> Parts:
@@ -184,9 +184,7 @@ def _sized(arrived: list[Arrival], ratio: float) -> Parts:
 
 
 def _sum(one: Mapping[Component, float], other: Mapping[Component, float]) -> Parts:
-    return {
-        name: one.get(name, 0.0) + other.get(name, 0.0) for name in COMPONENTS if name in one or name in other
-    }
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in COMPONENTS if name in one or name in other}
 
 
 def _fitted(parts: Mapping[Component, float], most: float) -> Parts:

@@ -219,15 +219,15 @@ def count(value: Any) -> int | None:
     return value
 
 
-def whole_input(emitter: Emitter, input: int | None, read: int | None, write: int | None) -> int | None:
+def whole_input(emitter: Emitter, told: int | None, read: int | None, write: int | None) -> int | None:
     """All of a call's input, each token once.
 
-    A part cannot be more than its whole: where the cached tokens exceed the input, it was the uncached rest, whatever
-    the emitter usually means.
+    A part cannot be more than its whole: where the cached tokens exceed the input that was told, it was the uncached
+    rest, whatever the emitter usually means.
     """
-    if input is None:
+    if told is None:
         return None
     cached = (read or 0) + (write or 0)
-    if emitter.cached == CACHED_APART or cached > input:
-        return input + cached
-    return input
+    if emitter.cached == CACHED_APART or cached > told:
+        return told + cached
+    return told

@@ -18,9 +18,12 @@ from sidecar.receivers.otlp.calibration import Calibration
 from sidecar.receivers.otlp.emitters import observe as read_record
 from sidecar.receivers.otlp.emitters.genai import agent_run
 from sidecar.receivers.otlp.mapping import EMITTERS, Meaning, text
+from sidecar.receivers.otlp.naming import session_name
 from sidecar.receivers.otlp.observations import AnyObservation, Call
+from sidecar.receivers.otlp.opening import Known, open_command, opens
+from sidecar.receivers.otlp.seen import Seen
 from sidecar.receivers.otlp.traces import Bounds, Placed, Traces
-from sidecar.receivers.otlp.windows import Known, Seen, Window, observe, open_command, opens, session_name
+from sidecar.receivers.otlp.windows import Window, observe
 from sidecar.receivers.otlp.wire import Record
 
 ORIGIN = Origin(receiver="otlp")
@@ -44,7 +47,10 @@ class Commands:
 
 
 class Reader:
-    """Takes records in, in any order, and keeps the sessions that they show. `set_total`: the operator's window size."""
+    """Takes records in, in any order, and keeps the sessions that they show.
+
+    `set_total`: the window's size, where the operator set one.
+    """
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from aiohttp import web
@@ -90,7 +90,7 @@ class OtlpReceiver:
         with contextlib.suppress(JournalError, Overloaded):
             await self.settle()
 
-    def _handler(self, signal: Signal) -> Callable[[web.Request], "asyncio.Future[web.Response]"]:
+    def _handler(self, signal: Signal) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def receive(request: web.Request) -> web.Response:
             media = request.content_type if request.content_type in MEDIA else PROTOBUF
             try:
@@ -110,7 +110,7 @@ class OtlpReceiver:
                 content_type=media,
             )
 
-        return receive  # type: ignore[return-value] # a coroutine function, as aiohttp wants it
+        return receive
 
     async def _receive(self, signal: Signal, request: web.Request) -> web.Response:
         media = request.content_type if "Content-Type" in request.headers else PROTOBUF
@@ -183,7 +183,7 @@ class OtlpReceiver:
             _log.warning("what waited for its conversation could not be counted: %s", error)
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(math.ceil(getattr(error, "retry_after", 2.0)), self._take_overdue)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the counting for good
             _log.exception("what waited for its conversation could not be counted")
         else:
             self._wake()

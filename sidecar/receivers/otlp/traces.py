@@ -1,9 +1,9 @@
 """What spans of a trace tell about each other: whose conversation it is, and which model calls are one and the same.
 
-A span may name its conversation itself, or a span around it does, which then arrives later; a call may have been seen by
-two instrumentations, one inside the other. So a trace's spans are remembered for a while, and what does not know its
-conversation yet waits. When nothing names one, the trace is the conversation, under its own id. All of it is bounded,
-and the oldest goes first.
+A span may name its conversation itself, or a span around it does, which then arrives later; a call may have been seen
+by two instrumentations, one inside the other. So a trace's spans are remembered for a while, and what does not know its
+conversation yet waits. When nothing names one, the trace is the conversation, under its own id. All of it is
+bounded, and the oldest goes first.
 """
 
 from collections import OrderedDict, deque
@@ -136,8 +136,8 @@ class Traces:
     def _place(self, observation: AnyObservation, *, patient: bool) -> Placed | None:
         trace = self._traces.get(observation.trace) if observation.trace else None
         if trace is not None and observation.agent is None and observation.part is None:
-            agent = next((trace.agents[each] for each in self._around(trace, observation.span) if each in trace.agents), None)
-            observation = replace(observation, agent=agent)
+            runs = (trace.agents.get(each) for each in self._around(trace, observation.span))
+            observation = replace(observation, agent=next((agent for agent in runs if agent is not None), None))
         if observation.session is not None:
             parent = None if trace is None else self._named_around(trace, observation.span)
             return Placed(observation, observation.session, parent if parent != observation.session else None)

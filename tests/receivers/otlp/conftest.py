@@ -49,7 +49,8 @@ class Telemetry:
             body = gzip.compress(body)
             named["Content-Encoding"] = "gzip"
         url = f"{self.app.urls[to][0]}/v1/{signal}"
-        async with self.http.post(url, data=io.BytesIO(body) if len(body) > 1 << 20 else body, headers=named, skip_auto_headers=["Content-Type"]) as answer:
+        sent = io.BytesIO(body) if len(body) > 1 << 20 else body
+        async with self.http.post(url, data=sent, headers=named, skip_auto_headers=["Content-Type"]) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
     async def recorded(self, name: str, media: str = "pb") -> None:

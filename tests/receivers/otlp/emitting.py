@@ -1,6 +1,6 @@
 """Programs as their users write them: an agent with its instrumentation, and no word of a sidecar.
 
-    python emitting.py NAME      the endpoints come from the environment (OTEL_EXPORTER_OTLP_ENDPOINT, OPENAI_BASE_URL)
+python emitting.py NAME: the endpoints come from the environment (OTEL_EXPORTER_OTLP_ENDPOINT, OPENAI_BASE_URL)
 """
 
 import sys
@@ -28,7 +28,7 @@ def pydantic_ai_test_model():
 
     @agent.tool_plain
     def wx(city: str) -> str:
-        """weather"""
+        """Weather."""
         return f"sunny in {city}"
 
     agent.run_sync("weather in Oslo?", conversation_id="conv-42")
@@ -42,7 +42,7 @@ def pydantic_ai_openai():
 
     @agent.tool_plain
     def wx(city: str) -> str:
-        """weather"""
+        """Weather."""
         return f"sunny in {city}"
 
     agent.run_sync("weather in Oslo?", conversation_id="conv-43")
@@ -50,6 +50,8 @@ def pydantic_ai_openai():
 
 def langchain_agent():
     from langchain.agents import create_agent
+    from langchain_core.messages import HumanMessage
+    from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import tool
     from langchain_openai import ChatOpenAI
     from opentelemetry.instrumentation.genai.langchain import LangChainInstrumentor
@@ -58,12 +60,12 @@ def langchain_agent():
 
     @tool
     def wx(city: str) -> str:
-        """weather"""
+        """Weather."""
         return f"sunny in {city}"
 
     agent = create_agent(ChatOpenAI(model="gpt-4o"), [wx], system_prompt="Be terse.", name="weather_agent")
-    thread = {"configurable": {"thread_id": "thr-9"}}
-    agent.invoke({"messages": [{"role": "user", "content": "weather in Oslo?"}]}, thread)
+    thread: RunnableConfig = {"configurable": {"thread_id": "thr-9"}}
+    agent.invoke({"messages": [HumanMessage("weather in Oslo?")]}, thread)
 
 
 def openai_client():

@@ -1,6 +1,6 @@
 """Measures what OTLP in gets right on recorded sessions, and prints the tables of sidecar/receivers/otlp/README.md.
 
-    python tests/receivers/otlp/measure.py [FOLDER OF RECORDINGS]
+python -m tests.receivers.otlp.measure [FOLDER OF RECORDINGS]
 """
 
 import asyncio
@@ -11,10 +11,6 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from telling import ClaudeCode, Codex, GenAI, Told, tell
-
 from sidecar.budget.entries import Compacted
 from sidecar.budget.policy import COMPONENTS
 from sidecar.journal.memory import MemoryJournal
@@ -22,6 +18,7 @@ from sidecar.lab.recordings import Recording, read
 from sidecar.ledger import Ledger, Limits
 from sidecar.receivers.otlp.reader import Reader
 from sidecar.receivers.otlp.wire import decode
+from tests.receivers.otlp.telling import ClaudeCode, Codex, GenAI, Told, tell
 
 BUNDLED = Path(__file__).parents[3] / "sidecar" / "lab" / "sessions"
 SHAPES = {

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sidecar.budget.items import COMPONENT_OF
-from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.lab.recordings import MAIN, Recording, Step
 from sidecar.lab.script import model_calls
+from sidecar.receivers.otlp.wire import Signal
 
 START = 1_790_000_000
 CHARACTERS = {  # per token
@@ -29,11 +30,11 @@ class Told:
     `components` are the recording's own counts, `compactions` how many the window has had before the call.
     """
 
-    signal: str
+    signal: Signal
     payload: dict[str, Any]
     session: str
     level: int
-    components: dict[str, int]
+    components: dict[Component, int]
     compactions: int
 
 
@@ -97,35 +98,20 @@ def spans(records: list[dict[str, Any]], *, service: str) -> dict[str, Any]:
     return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": {"name": "t"}, "spans": records}]}]}
 
 
-class Shape:
-    """How an agent tells: what it says of a call, and of a step between calls."""
+class Events:
+    """An agent that tells by events, each about one window."""
 
-    signal = "logs"
-    reports_compactions = False
-
-    def session_of(self, recording: Recording, window: str) -> str:
-        return recording.windows[window]
-
-    def call(self, window: Window, at: float, billed: int, usage: Any, output: list[Step]) -> list[dict[str, Any]]:
-        raise NotImplementedError
-
-    def step(self, window: Window, step: Step) -> list[dict[str, Any]]:
-        raise NotImplementedError
+    signal: Signal = "logs"
 
     def payload(self, records: list[dict[str, Any]], agent: str) -> dict[str, Any]:
         return logs(records, service=agent)
 
 
-class ClaudeCode(Shape):
+class ClaudeCode(Events):
     """Claude Code's events, without content. A sub-agent is told by its id."""
-
-    reports_compactions = True
 
     def __init__(self, main: str) -> None:
         self.main = main
-
-    def session_of(self, recording, window):
-        return recording.session if window == MAIN else f"{recording.session}.{window}"
 
     def place(self, window):
         part = window.session.removeprefix(self.main).removeprefix(".")
@@ -173,7 +159,7 @@ class ClaudeCode(Shape):
         return []
 
 
-class Codex(Shape):
+class Codex(Events):
     """Codex CLI's events, without content. Counts are text; it reports no compaction."""
 
     def call(self, window, at, billed, usage, output):
@@ -220,19 +206,16 @@ class Codex(Shape):
         return []
 
 
-class GenAI(Shape):
+class GenAI:
     """Spans of the GenAI conventions, with or without captured content."""
 
-    signal = "traces"
+    signal: Signal = "traces"
 
     def __init__(self, main: str, *, content: bool) -> None:
         self.main = main
         self.content = content
         self.spans = 0
         self.messages_made: dict[Step, str] = {}
-
-    def session_of(self, recording, window):
-        return recording.session if window == MAIN else f"{recording.session}.{window}"
 
     def span(self, window, name, start, end, **named):
         self.spans += 1
@@ -244,9 +227,7 @@ class GenAI(Shape):
             "name": name,
             "startTimeUnixNano": nano(start),
             "endTimeUnixNano": nano(end),
-            "attributes": attributes(
-                gen_ai__conversation__id=self.main, gen_ai__agent__name=part or "main", **named
-            ),
+            "attributes": attributes(gen_ai__conversation__id=self.main, gen_ai__agent__name=part or "main", **named),
         }
 
     def payload(self, records, agent):
@@ -322,7 +303,7 @@ def message(step: Step) -> dict[str, Any]:
     return {"role": role, "parts": [part]}
 
 
-def tell(recording: Recording, shape: Shape) -> Iterator[Told]:
+def tell(recording: Recording, shape: "ClaudeCode | Codex | GenAI") -> Iterator[Told]:
     """The payloads of a recording, each up to a model call that has usage."""
     windows: dict[str, Window] = {}
     for step in recording.steps:
@@ -330,7 +311,9 @@ def tell(recording: Recording, shape: Shape) -> Iterator[Told]:
         if window is None:
             own = [each for each in recording.steps if each.window == step.window]
             window = windows[step.window] = Window(
-                shape.session_of(recording, step.window), model_calls(own), outputs(own)
+                recording.session if step.window == MAIN else f"{recording.session}.{step.window}",
+                model_calls(own),
+                outputs(own),
             )
         billed = window.calls.get(step.number)
         if billed is not None:

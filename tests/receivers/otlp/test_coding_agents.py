@@ -9,9 +9,9 @@ def claude(story):
     return lambda name, **named: story.log(f"claude_code.{name}", session__id="cc", **named)
 
 
-def request(claude, input, read, write, **named):
+def request(claude, fresh, read, write, **named):
     """A request as Claude Code counts it: uncached input, cache reads, cache writes."""
-    counts = {"input_tokens": input, "cache_read_tokens": read, "cache_creation_tokens": write}
+    counts = {"input_tokens": fresh, "cache_read_tokens": read, "cache_creation_tokens": write}
     return claude("api_request", **{"model": "claude-opus-5", "output_tokens": 34, **counts, **named})
 
 

@@ -97,7 +97,7 @@ async def test_a_call_that_says_it_was_compacted_reports_it(otlp, story):
     assert await compactions(otlp, "c1") == [(100_000, 95_000, "reported")]
 
 
-async def test_a_reported_compaction_is_remembered_across_a_restart(settings, telemetry_to, claude, request_of, tmp_path):
+async def test_a_reported_compaction_outlives_a_restart(settings, telemetry_to, claude, request_of, tmp_path):
     journal = f"sqlite:///{tmp_path}/journal.db"
     async with make_app(settings(journal=journal)) as app:
         told = {"pre_tokens": 157_000, "post_tokens": 53_000}

@@ -1,18 +1,27 @@
 """What fills the window: by captured content, by what happened between calls, and never more than was billed."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.budget.policy import COMPONENTS
+from sidecar.app import make_app
+from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.receivers.otlp.attribution import Composition, whole
 from sidecar.receivers.otlp.calibration import Calibration
 from sidecar.receivers.otlp.content import measure_input
-from sidecar.receivers.otlp.observations import Arrival, Call
+from sidecar.receivers.otlp.observations import Arrival, Call, Sizes
 
 WORDS = "word " * 80  # 400 characters, about 100 tokens
+
+
+def measured(attributes: Any) -> dict[Component, float]:
+    """Sizes by component; some there must be."""
+    sizes = measure_input(attributes)
+    assert sizes is not None
+    return dict(sizes)
 
 
 def user(*parts):
@@ -23,45 +32,63 @@ def user(*parts):
 TEXT = {"type": "text", "content": WORDS}
 
 
+def says(role, **part):
+    """A message with one part."""
+    return {"role": role, "parts": [part]}
+
+
+def returns(**part):
+    """A tool's message."""
+    return says("tool", type="tool_call_response", **part)
+
+
+def calls_tool(name, arguments=WORDS):
+    """An assistant's message that calls a tool."""
+    return says("assistant", type="tool_call", id="1", name=name, arguments=arguments)
+
+
+# OpenAI's own shape, which older emitters pass on.
+OPENAI_CALL = {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "ls", "arguments": WORDS}}]}
+
+
 @pytest.mark.parametrize(
     ("message", "component"),
     [
         (user(TEXT), "interaction_buffer"),
-        ({"role": "assistant", "parts": [TEXT]}, "interaction_buffer"),
-        ({"role": "system", "parts": [TEXT]}, "system_context"),
-        ({"role": "developer", "parts": [TEXT]}, "system_context"),
-        ({"role": "assistant", "parts": [{"type": "tool_call", "id": "1", "name": "ls", "arguments": WORDS}]}, "working_memory"),
-        ({"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "name": "ls", "response": WORDS}]}, "working_memory"),
-        ({"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "name": "ls", "result": WORDS}]}, "working_memory"),
-        ({"role": "tool", "parts": [{"type": "tool_call_response", "name": "web_search", "response": WORDS}]}, "knowledge_base"),
-        ({"role": "tool", "parts": [{"type": "tool_call_response", "name": "Skill", "response": WORDS}]}, "knowledge_base"),
-        ({"role": "tool", "parts": [{"type": "tool_call_response", "name": "Task", "response": WORDS}]}, "agent_context"),
-        ({"role": "assistant", "parts": [{"type": "tool_call", "name": "TodoWrite", "arguments": {"a": WORDS}}]}, "agent_context"),
-        ({"role": "assistant", "parts": [{"type": "tool_call", "name": "transfer_to_x", "arguments": WORDS}]}, "agent_context"),
-        ({"role": "assistant", "parts": [{"type": "reasoning", "content": WORDS}]}, "working_memory"),
+        (says("assistant", **TEXT), "interaction_buffer"),
+        (says("system", **TEXT), "system_context"),
+        (says("developer", **TEXT), "system_context"),
+        (calls_tool("ls"), "working_memory"),
+        (returns(name="ls", response=WORDS), "working_memory"),
+        (returns(name="ls", result=WORDS), "working_memory"),
+        (returns(name="web_search", response=WORDS), "knowledge_base"),
+        (returns(name="Skill", response=WORDS), "knowledge_base"),
+        (returns(name="Task", response=WORDS), "agent_context"),
+        (calls_tool("TodoWrite", {"a": WORDS}), "agent_context"),
+        (calls_tool("transfer_to_x"), "agent_context"),
+        (says("assistant", type="reasoning", content=WORDS), "working_memory"),
         (user({"type": "compaction", "content": WORDS}), "working_memory"),
         (user({"type": "file", "file_id": "f1"}), "knowledge_base"),
         (user({"type": "uri", "uri": "https://x/y.png"}), "interaction_buffer"),
         (user({"type": "blob", "content": "aGk="}), "interaction_buffer"),
         (user({"type": "something_new", "content": WORDS}), "interaction_buffer"),
-        # OpenAI's own shape, which older emitters pass on.
         ({"role": "tool", "tool_call_id": "1", "content": WORDS}, "working_memory"),
         ({"role": "user", "content": [{"type": "text", "text": WORDS}]}, "interaction_buffer"),
-        ({"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "ls", "arguments": WORDS}}]}, "working_memory"),
+        (OPENAI_CALL, "working_memory"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("as_text", [True, False])
 def test_a_part_belongs_to_its_component(message, component, as_text):
     messages = json.dumps([message]) if as_text else [message]
-    sizes = dict(measure_input({"gen_ai.input.messages": messages}))
-    assert max(sizes, key=sizes.get) == component
+    sizes = measured({"gen_ai.input.messages": messages})
+    assert max(sizes, key=lambda name: sizes[name]) == component
     assert sizes[component] > 90
 
 
 def test_a_tool_s_result_is_known_by_its_call():
     calls = {"role": "assistant", "parts": [{"type": "tool_call", "id": "1", "name": "web_search", "arguments": {}}]}
     result = {"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "response": WORDS}]}
-    assert measure_input({"gen_ai.input.messages": [calls, result]})["knowledge_base"] > 100
+    assert measured({"gen_ai.input.messages": [calls, result]})["knowledge_base"] > 100
 
 
 def test_instructions_and_tool_definitions_are_system_context():
@@ -70,7 +97,7 @@ def test_instructions_and_tool_definitions_are_system_context():
         "gen_ai.tool.definitions": json.dumps([{"name": "ls", "description": WORDS}]),
         "gen_ai.input.messages": json.dumps([user({"type": "text", "content": "hi"})]),
     }
-    assert measure_input(attributes)["system_context"] > 200
+    assert measured(attributes)["system_context"] > 200
 
 
 @pytest.mark.parametrize(
@@ -81,10 +108,12 @@ def test_instructions_and_tool_definitions_are_system_context():
     ],
 )
 def test_flat_attributes_are_messages_too(attributes):
-    assert measure_input(attributes)["interaction_buffer"] > 100
+    assert measured(attributes)["interaction_buffer"] > 100
 
 
-@pytest.mark.parametrize("messages", ["[{", "[]", "", None, 7, [None], [[]], '{"role": 3}', [{"parts": "x"}], "[1e999]"])
+@pytest.mark.parametrize(
+    "messages", ["[{", "[]", "", None, 7, [None], [[]], '{"role": 3}', [{"parts": "x"}], "[1e999]"]
+)
 def test_whatever_messages_are_they_are_no_error(messages):
     measure_input({"gen_ai.input.messages": messages, "gen_ai.system_instructions": messages})
 
@@ -111,8 +140,9 @@ async def test_what_was_not_captured_stays_unattributed(otlp, story):
 def test_the_ratio_of_a_model_is_learned_from_growth_whatever_is_hidden():
     calibration, composition = Calibration(), Composition()
     for calls in range(1, 8):
-        content = {"interaction_buffer": 1_000.0 * calls}
-        call = Call(emitter="genai", signal="traces", at=calls, start=calls, model="m", input=30_000 + 1_300 * calls, content=content)
+        content: Sizes = {"interaction_buffer": 1_000.0 * calls}
+        named: Any = {"emitter": "genai", "signal": "traces", "at": calls, "start": calls, "model": "m"}
+        call = Call(**named, input=30_000 + 1_300 * calls, content=content)
         composition.call(call, calibration)
     assert calibration.ratio("m") == pytest.approx(1.3)
     assert composition.shown()["interaction_buffer"] == pytest.approx(7 * 1_300, rel=0.01)
@@ -166,9 +196,7 @@ def test_whole_tokens_are_never_more_than_there_are(parts, most):
 
 
 async def test_content_is_nowhere_afterwards(settings, telemetry_to, story, tmp_path, caplog):
-    from sidecar.app import make_app
-
-    secret = "the-secret-words-of-the-user"  # noqa: S105
+    secret = "the-secret-words-of-the-user"
     messages = json.dumps([user({"type": "text", "content": secret})])
     async with make_app(settings(journal=f"sqlite:///{tmp_path}/journal.db")) as app:
         otlp = telemetry_to(app)

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 PROGRAM = Path(__file__).parent / "emitting.py"
+OTHERS = ("OTEL_", "LANGSMITH_", "LANGCHAIN_")  # what else may be set here
 PACKAGES = ("pydantic_ai", "langchain_openai", "opentelemetry.instrumentation.genai")
 
 
@@ -36,7 +37,7 @@ async def model():
     async def complete(request: web.Request) -> web.Response:
         body = await request.json()
         answered = any(message["role"] == "tool" for message in body["messages"])
-        message = {"role": "assistant", "content": "It is sunny in Oslo."}
+        message: dict[str, object] = {"role": "assistant", "content": "It is sunny in Oslo."}
         if body.get("tools") and not answered:
             function = {"name": "wx", "arguments": '{"city": "Oslo"}'}
             message = {
@@ -76,7 +77,11 @@ def emit(otlp, model):
 
     async def run(name: str) -> None:
         environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "LANGSMITH_", "LANGCHAIN_"))},
+            **{
+                key: value
+                for key, value in os.environ.items()
+                if not key.startswith(("OTEL_", "LANGSMITH_", "LANGCHAIN_"))
+            },
             "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.app.urls["otlp"][0],
             "OTEL_SERVICE_NAME": "a-service",
             "OPENAI_BASE_URL": str(model.make_url("/v1")),

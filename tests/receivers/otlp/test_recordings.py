@@ -1,16 +1,12 @@
-"""Recorded sessions told as their agents' telemetry: the level is the billed one at every call (README: all figures)."""
+"""Recorded sessions told as their agents' telemetry: the level is the billed one at every call."""
 
 import asyncio
 import statistics
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from measure import BUNDLED, SHAPES, Figures, measure
-
 from sidecar.lab.recordings import read
+from tests.receivers.otlp.measure import BUNDLED, SHAPES, Figures, measure
 
 RECORDINGS = ("claude-code__entire-cli-15833058f9e6", "codex__agentv-961801ac0665", "pi__pi-mono-1c8417aaebf0")
 # Median error of each component as a part of the window: what the README shows, and a little room.

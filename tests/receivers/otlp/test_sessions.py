@@ -9,9 +9,7 @@ from sidecar.receivers.otlp.wire import Record
 
 def run(story, **named):
     """An agent's run, around everything."""
-    return story.span(
-        id="00000000000000aa", gen_ai__operation__name="invoke_agent", start=0.0, end=99.0, **named
-    )
+    return story.span(id="00000000000000aa", gen_ai__operation__name="invoke_agent", start=0.0, end=99.0, **named)
 
 
 async def test_a_conversation_that_only_the_root_names_is_that_of_its_calls(otlp, story):

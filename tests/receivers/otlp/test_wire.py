@@ -6,12 +6,16 @@ import json
 import os
 import resource
 import zlib
+from typing import Any
 
 import pytest
-from google.rpc.status_pb2 import Status
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from sidecar.app import make_app
 from sidecar.budget.errors import Conflict
@@ -21,7 +25,7 @@ from sidecar.receivers.otlp.wire import decode, encode_response
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 SIGNALS = ("traces", "logs", "metrics")
-RESPONSES = {
+RESPONSES: dict[str, Any] = {
     "traces": ExportTraceServiceResponse,
     "logs": ExportLogsServiceResponse,
     "metrics": ExportMetricsServiceResponse,
@@ -33,6 +37,7 @@ def spans_of(*spans):
     return {"resourceSpans": [{"scopeSpans": [{"spans": list(spans)}]}]}
 
 
+CUT = gzip.compress(b"{}" * 999)[:-9]
 # (specification, media type, body, headers, status)
 POINTS = [
     ("Binary Protobuf: Content-Type application/x-protobuf, an empty request is one", PROTOBUF, b"", {}, 200),
@@ -46,7 +51,7 @@ POINTS = [
     ("Bad Data: 400: nothing is no JSON", JSON, b"", {}, 400),
     ("Bad Data: 400: another JSON", JSON, b"[]", {}, 400),
     ("Bad Data: 400: not gzip", JSON, b"{}", {"Content_Encoding": "gzip"}, 400),
-    ("Bad Data: 400: gzip that ends too early", JSON, gzip.compress(b"{}" * 999)[:-9], {"Content_Encoding": "gzip"}, 400),
+    ("Bad Data: 400: gzip that ends too early", JSON, CUT, {"Content_Encoding": "gzip"}, 400),
     ("All Other Responses: 415 for another type", "text/plain", b"{}", {}, 415),
     ("All Other Responses: 415 for another compression", JSON, b"{}", {"Content_Encoding": "zstd"}, 415),
 ]  # fmt: skip
@@ -76,7 +81,7 @@ async def test_the_specification_holds(otlp, signal, to, point, media, body, hea
 @pytest.mark.parametrize("media", [PROTOBUF, JSON])
 @pytest.mark.parametrize(("error", "status"), [(JournalError("down"), 503), (Overloaded("full", retry_after=7), 429)])
 async def test_what_may_succeed_later_is_told_so_and_when(otlp, story, monkeypatch, media, error, status):
-    """"Failures": 429 and 503 are retryable, with Retry-After; and nothing is lost or counted twice when it is sent again."""
+    """The specification calls these retryable; nothing is lost or counted twice when it is sent again."""
 
     async def refuse(self, asks):
         raise error
@@ -100,12 +105,18 @@ def as_protobuf(payload):
     """A small payload of chat spans in protobuf."""
     request = ExportTraceServiceRequest()
     for span in payload["resourceSpans"][0]["scopeSpans"][0]["spans"]:
-        made = request.resource_spans.add().scope_spans.add().spans.add(
-            trace_id=bytes.fromhex(span["traceId"]), span_id=bytes.fromhex(span["spanId"]), name=span["name"]
+        made = (
+            request.resource_spans.add()
+            .scope_spans.add()
+            .spans.add(
+                trace_id=bytes.fromhex(span["traceId"]), span_id=bytes.fromhex(span["spanId"]), name=span["name"]
+            )
         )
-        made.start_time_unix_nano, made.end_time_unix_nano = (int(span[f"{each}TimeUnixNano"]) for each in ("start", "end"))
+        made.start_time_unix_nano, made.end_time_unix_nano = (
+            int(span[f"{each}TimeUnixNano"]) for each in ("start", "end")
+        )
         for pair in span["attributes"]:
-            (kind, value), = pair["value"].items()
+            ((kind, value),) = pair["value"].items()
             attribute = made.attributes.add(key=pair["key"])
             if kind == "intValue":
                 attribute.value.int_value = int(value)
@@ -115,7 +126,7 @@ def as_protobuf(payload):
 
 
 async def test_what_was_refused_for_good_is_counted_in_partial_success(otlp, story, monkeypatch):
-    """"Partial Success": 200, the number that was rejected, and why."""
+    """Status 200, the number that was rejected, and why."""
 
     async def refuse(self, asks):
         return [Conflict("so it is")] * len(asks)
@@ -141,7 +152,7 @@ def test_json_is_read_as_the_specification_writes_it():
     span = {
         "traceId": "5B8EFFF798038103D269B633813FC60C", "spanId": "EEE19B7EC3C1B174", "parentSpanId": "",
         "name": "n", "startTimeUnixNano": "1544712660000000000", "endTimeUnixNano": 1544712661000000000,
-        "status": {"code": 2}, "kind": 3, "flags": 1, "links": [{}], "events": None and [],
+        "status": {"code": 2}, "kind": 3, "flags": 1, "links": [{}], "events": None,
         "attributes": [
             {"key": "text", "value": {"stringValue": "x"}}, {"key": "int", "value": {"intValue": "12"}},
             {"key": "int2", "value": {"intValue": 12}}, {"key": "float", "value": {"doubleValue": 1.5}},
@@ -188,7 +199,9 @@ async def test_a_gzip_bomb_and_64_mib_cost_no_memory_and_disturb_nothing(otlp, s
 async def test_a_body_that_ends_early_is_dropped_and_disturbs_nothing(otlp, story):
     host, port = otlp.app.urls["otlp"][0].removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{")
+    writer.write(
+        b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{"
+    )
     await writer.drain()
     writer.close()
     await writer.wait_closed()

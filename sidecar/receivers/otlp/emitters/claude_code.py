@@ -18,7 +18,7 @@ _MAIN = ("repl_main_thread", "sdk", "main", "print", "interaction")
 _SUB_AGENT = ("agent", "subagent")
 
 
-def observe(record: Record) -> AnyObservation | None:  # noqa: PLR0911 - one return a kind of record
+def observe(record: Record) -> AnyObservation | None:
     """What an event or a span of Claude Code says."""
     attributes = record.attributes
     source = str(attributes.get("query_source") or "")

@@ -1,4 +1,4 @@
-"""Codex CLI's events (its telemetry documentation and source). Counts come as text; cached input is inside the input."""
+"""Codex CLI's events (its telemetry documentation). Counts come as text; cached input is inside the input."""
 
 from sidecar.receivers.otlp.content import ASCII_PER_TOKEN, size
 from sidecar.receivers.otlp.emitters.genai import where
@@ -30,12 +30,12 @@ def observe(record: Record) -> AnyObservation | None:
         case "codex.conversation_starts":
             return Start(**place, model=model, total_tokens=count(attributes.get("context_window")) or None)
         case "codex.tool_result":
-            name, call, output = attributes.get("tool_name"), attributes.get("call_id"), attributes.get("output")
+            tool, call, output = attributes.get("tool_name"), attributes.get("call_id"), attributes.get("output")
             length = count(attributes.get("output_length"))
             known = size(output) if isinstance(output, str) else None if length is None else length / ASCII_PER_TOKEN
             return Arrival(
                 **place,
-                component=tool_component(str(name) if name else None),
+                component=tool_component(str(tool) if tool else None),
                 tokens=known,
                 call=str(call) if call else None,
             )
