@@ -16,9 +16,14 @@ from sidecar.config.forms import Address, HostPort
 __all__ = ["Config"]
 
 
-def setting(default: Any, meaning: str, form: forms.Form[Any], written: str, *, repeat: bool = False) -> Any:
-    """One setting: its default, what it means, how it is read, and how it is written (in --help and the reference)."""
-    metadata = {"meaning": meaning, "form": form, "written": written, "repeat": repeat}
+def setting(
+    default: Any, meaning: str, form: forms.Form[Any], written: str, *, repeat: bool = False, secret: bool = False
+) -> Any:
+    """One setting: its default, what it means, how it is read, and how it is written (in --help and the reference).
+
+    `secret`: its value is never shown.
+    """
+    metadata = {"meaning": meaning, "form": form, "written": written, "repeat": repeat, "secret": secret}
     return field(default=default, metadata=metadata)
 
 
@@ -115,6 +120,49 @@ class Config:
     )
     max_batch_events: int = setting(
         10_000, "events in one batch; a longer one is answered 413", forms.whole(at_least=1), "COUNT"
+    )
+
+    # --- where the agent's own telemetry goes on to, as it came; traces of our own go where OTEL_* says -------------
+
+    downstream: str | None = setting(
+        None,
+        "the OTLP/HTTP endpoint that what is received is forwarded to, as it came; /v1/traces and so on are appended",
+        forms.optional(forms.http_url),
+        "URL|off",
+    )
+    downstream_traces: str | None = setting(
+        None, "another endpoint for traces, used as it is", forms.optional(forms.http_url), "URL|off"
+    )
+    downstream_logs: str | None = setting(
+        None, "another endpoint for logs, used as it is", forms.optional(forms.http_url), "URL|off"
+    )
+    downstream_metrics: str | None = setting(
+        None, "another endpoint for metrics, used as it is", forms.optional(forms.http_url), "URL|off"
+    )
+    downstream_headers: tuple[tuple[str, str], ...] = setting(
+        (),
+        "headers to add to what is forwarded, values percent-encoded; those that the agent sends go along anyway",
+        forms.headers,
+        "NAME=VALUE,...",
+        secret=True,
+    )
+    downstream_certificate: str | None = setting(
+        None, "the certificates (PEM) to trust downstream; off is the system's", forms.optional(forms.file), "FILE|off"
+    )
+    downstream_client_certificate: str | None = setting(
+        None, "the certificate (PEM) to show downstream", forms.optional(forms.file), "FILE|off"
+    )
+    downstream_client_key: str | None = setting(
+        None,
+        "the key of that certificate (PEM); off if the same file has it",
+        forms.optional(forms.file),
+        "FILE|off",
+    )
+    downstream_queue: int = setting(
+        16 << 20,
+        "bytes of each signal that wait while downstream is slow or away; what is more is dropped and counted",
+        forms.size,
+        "SIZE",
     )
 
     # --- what it tells ----------------------------------------------------------------------------------------------

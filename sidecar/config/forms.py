@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 T = TypeVar("T")
 Form: TypeAlias = Callable[[Any], T]
@@ -22,6 +22,7 @@ WORDS = {
     False: ("false", "no", "off", "0"),
 }
 SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*=[ \t]*([^\x00-\x1f\x7f]*)")
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})")
 BYTES = {"": 1, "k": 1_000, "m": 1_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
@@ -94,6 +95,44 @@ def masked(url: str) -> str:
     if parts.password is None:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def http_url(value: Any) -> str:
+    """`http://collector:4318`, `https://otlp.example.com/tenant`."""
+    text = value if isinstance(value, str) and not re.search(r"[\x00-\x20\x7f#]", value) else ""
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("must be a URL that begins with http:// or https://")
+    return text
+
+
+def headers(value: Any) -> tuple[tuple[str, str], ...]:
+    """`api-key=secret,x-tenant=a%20b`: as OTEL_EXPORTER_OTLP_HEADERS is written, or a table of them."""
+    pairs: list[tuple[str, str]]
+    if isinstance(value, str) and value in OFF:
+        return ()
+    if isinstance(value, dict):
+        pairs = [(name, str(each)) for name, each in value.items()]
+    else:
+        parts = [part.partition("=") for part in str(value).split(",") if part.strip()]
+        pairs = [(name.strip() if equals else "", unquote(each.strip())) for name, equals, each in parts]
+    if not all(_HEADER.fullmatch(f"{name}={each}") for name, each in pairs):
+        raise ValueError("must be NAME=VALUE, several with commas between them, values percent-encoded")
+    return tuple(pairs)
+
+
+def file(value: Any) -> str:
+    """A file that can be read."""
+    path = Path(str(value)).expanduser()
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"must be a file that can be read ({error.strerror or error})") from None
+    return str(path)
 
 
 def duration(value: Any) -> float:

@@ -82,7 +82,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Loaded:
             values[name] = SETTINGS[name].metadata["form"](value)
             written[name] = label
         except ValueError as error:
-            broken.append(f"{label} {error}, not {_quoted(value)}")
+            secret = SETTINGS[name].metadata["secret"]
+            broken.append(f"{label} {error}" if secret else f"{label} {error}, not {_quoted(value)}")
     config = Config(**values)
     if not broken and config.idle_after > config.close_after:
         label = written.get("idle_after", "idle_after")
@@ -139,6 +140,8 @@ def shown(name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, forms.HostPort):
         return value.text
+    if SETTINGS[name].metadata["secret"]:
+        return ",".join(f"{header}=***" for header, _ in value) or "none"
     if isinstance(value, tuple):
         return ", ".join(part.text for part in value)
     if form.startswith("DURATION"):
@@ -147,9 +150,9 @@ def shown(name: str, value: Any) -> str:
         return _size(value)
     if isinstance(value, int):
         return f"{value:_}"
-    if name == "journal":
-        return forms.masked(value) if value else "journal.db in the user's state folder"
-    return str(value)
+    if name == "journal" and not value:
+        return "journal.db in the user's state folder"
+    return forms.masked(value) if form.startswith("URL") or name == "journal" else str(value)
 
 
 def _duration(seconds: float) -> str:
