@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.hdrs import CONTENT_TYPE
 from aiohttp.typedefs import Handler
 
 from sidecar.budget.commands import Command, Name, RestoreItem
@@ -28,6 +29,7 @@ from sidecar.receivers.shapes import Shape
 
 NAME: Shape[str] = Shape(Name)
 ORIGIN = Origin(receiver="api")
+HEADERS = {CONTENT_TYPE: JSON}
 encode = msgspec.json.Encoder().encode
 
 
@@ -39,7 +41,7 @@ def shape_of(operation: str) -> Shape[Command]:
 
 def answer(body: Any, status: int = 200) -> web.Response:
     """A JSON answer."""
-    return web.Response(body=encode(body), status=status, content_type=JSON)
+    return web.Response(body=encode(body), status=status, headers=HEADERS)
 
 
 class SessionApi:

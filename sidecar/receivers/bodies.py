@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Collection
 
 from aiohttp import web
+from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -41,16 +42,19 @@ async def read_body(request: web.Request, limit: int, accept: Collection[str] = 
     headers = request.headers
     if not request.body_exists:
         return b""
-    if "Content-Type" in headers and request.content_type not in accept:
+    kind = headers.get(CONTENT_TYPE)
+    # Said as it mostly is, it need not be parsed.
+    if kind is not None and kind not in accept and request.content_type not in accept:
         given, wanted = request.content_type, " or ".join(accept)
         raise UnsupportedMedia(f"the body is {given}; send it with `Content-Type: {wanted}`", accept=accept)
-    coding = headers.get("Content-Encoding", "identity").strip().lower()
+    coding = headers.get(CONTENT_ENCODING, "identity").strip().lower()
     if coding not in ("gzip", "x-gzip", "identity"):
         raise UnsupportedMedia(f"the body is encoded as {coding}; send it as it is, or as gzip", encoding="gzip")
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     try:
-        body = await request.read()
+        # A small body is all there when its headers are, and then need not be waited for.
+        body = request.content.read_nowait() if request.content.is_eof() else await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(limit) from None
     except web.RequestPayloadError as error:

@@ -1,5 +1,6 @@
 """What a request says besides its body: the session and the item its path names, and its query parameters."""
 
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
@@ -15,13 +16,18 @@ LAST_NUMBER = 2**63 - 1
 
 def named(request: web.Request, part: str, shape: Shape[str]) -> str:
     """What the path has for `part`, percent-decoded. Raises `Invalid` where that is no name."""
-    name = request.match_info[part]
-    raw = request.rel_url.raw_path
+    raw = request.raw_path
     if "%" in raw or not raw.isascii():
         try:
-            unquote_to_bytes(raw).decode()
+            unquote_to_bytes(request.rel_url.raw_path).decode()
         except UnicodeError:
             raise Invalid(f"{part} in the path must be UTF-8, percent-encoded", path=part) from None
+    return _checked(request.match_info[part], part, shape)
+
+
+@lru_cache(maxsize=4096)
+def _checked(name: str, part: str, shape: Shape[str]) -> str:
+    """The name, if it is one. The same few sessions are named again and again, so what was found is remembered."""
     try:
         return shape.check(name)
     except Malformed as error:
