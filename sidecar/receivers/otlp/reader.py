@@ -1,15 +1,15 @@
 """From records to the ledger: places each observation in its session, and hands on the commands that follow.
 
-What it remembers is bounded. A command that the ledger did not take is remembered until its exporter sends the call
-again, so a refused payload is neither lost nor counted twice.
+What it remembers is bounded. Where the ledger did not take a command, the session is taken up anew from the ledger when
+its exporter sends the payload again, so that nothing of it is lost or counted twice.
 """
 
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from sidecar.budget.commands import OpenSession
+from sidecar.budget.commands import Command
 from sidecar.budget.errors import BudgetError, Conflict, NotFound
 from sidecar.budget.session import Session
 from sidecar.journal import JournalError
@@ -19,9 +19,8 @@ from sidecar.receivers.otlp.emitters import observe as read_record
 from sidecar.receivers.otlp.emitters.genai import agent_run
 from sidecar.receivers.otlp.mapping import EMITTERS, Meaning, text
 from sidecar.receivers.otlp.naming import session_name
-from sidecar.receivers.otlp.observations import AnyObservation, Call
+from sidecar.receivers.otlp.observations import AnyObservation, Call, End
 from sidecar.receivers.otlp.opening import Known, open_command, opens
-from sidecar.receivers.otlp.seen import Seen
 from sidecar.receivers.otlp.traces import Bounds, Placed, Traces
 from sidecar.receivers.otlp.windows import Window, observe
 from sidecar.receivers.otlp.wire import Record
@@ -36,14 +35,6 @@ class Refused:
 
     count: int = 0
     detail: str = ""
-
-
-@dataclass(slots=True)
-class Commands:
-    """What follows from a payload: asks in order, and for each the call whose command it is."""
-
-    asks: list[Ask] = field(default_factory=list)
-    calls: list[Seen | None] = field(default_factory=list)
 
 
 class Reader:
@@ -105,23 +96,28 @@ class Reader:
         await self._look(sessions, (session_name(each.session) for each in placed))
         routed = [self._route(each, sessions) for each in placed]
         await self._look(sessions, (each.session for each in routed))
-        commands = self._commands(routed, sessions)
+        asks = self._asks(routed, sessions)
         # Between a window's new state and the ledger's queue nothing is awaited: commands keep their order.
-        answers = await self._ledger.handle_all(commands.asks)
+        try:
+            answers = await self._ledger.handle_all(asks)
+        except (JournalError, Overloaded):
+            self._forget(ask.session for ask in asks)
+            raise
         again: set[str] = set()
-        for ask, call, answer in zip(commands.asks, commands.calls, answers, strict=True):
-            if isinstance(answer, JournalError | Overloaded):
-                raise answer
+        untaken: Exception | None = None
+        for ask, answer in zip(asks, answers, strict=True):
             if isinstance(answer, Conflict) and not last:
                 again.add(ask.session)
-                self._windows.pop(ask.session, None)
             elif isinstance(answer, BudgetError):
                 refused.count += 1
                 refused.detail = refused.detail or str(answer)
             elif isinstance(answer, Exception):
-                raise answer
-            elif call is not None:
-                call.command = None
+                untaken = untaken or answer
+            else:
+                continue
+            self._forget([ask.session])
+        if untaken is not None:
+            raise untaken
         return [each for each, where in zip(placed, routed, strict=True) if where.session in again]
 
     async def _look(self, sessions: dict[str, Session | None], ids: Iterable[str]) -> None:
@@ -153,13 +149,17 @@ class Reader:
             return Placed(observation, session, parent)
         return Placed(observation, session_name(f"{session}.{part}"), session)
 
-    def _commands(self, routed: Sequence[Placed], sessions: dict[str, Session | None]) -> Commands:
+    def _forget(self, sessions: Iterable[str]) -> None:
+        """What these windows have come to is not what the ledger has: they are taken up from there again."""
+        for id in sessions:
+            self._windows.pop(id, None)
+
+    def _asks(self, routed: Sequence[Placed], sessions: dict[str, Session | None]) -> list[Ask]:
         now = self._clock()
         known = {id: Known.of(session) for id, session in sessions.items()}
-        commands = Commands()
+        asks: list[Ask] = []
         for each in routed:
             id, observation = each.session, each.observation
-            counted = isinstance(observation, Call) and observation.input is not None
             if isinstance(observation, Call) and self._traces.is_repeated(observation):
                 continue
             window = self._window(id, sessions[id], observation)
@@ -169,28 +169,28 @@ class Reader:
                 if not self._auto_open or (session is not None and observation.at <= session.clock):
                     continue  # late news of a session that is over
                 command = open_command(observation, parent=each.parent, now=now, set_total=self._set_total)
-                self._ask(commands, id, command)
+                asks.append(_ask(id, command))
                 state.opened(command)
-                window.told_total = isinstance(observation, Call) is False and command.total_tokens is not None
-            for step in observe(window, observation, state, self._calibration, now=now):
-                commands.asks.append(Ask(session=id, command=step.command, origin=ORIGIN, answered=False))
-                commands.calls.append(step.call)
-            if counted and isinstance(observation, Call) and not observation.side:
+            asks += [_ask(id, each) for each in observe(window, observation, state, self._calibration, now=now)]
+            if isinstance(observation, Call) and observation.input is not None and not observation.side:
                 self._traces.count(observation)
-        return commands
-
-    @staticmethod
-    def _ask(commands: Commands, id: str, command: OpenSession) -> None:
-        commands.asks.append(Ask(session=id, command=command, origin=ORIGIN, answered=False))
-        commands.calls.append(None)
+            if isinstance(observation, End):
+                sessions[id] = None  # what comes next begins anew
+                self._forget([id])
+        return asks
 
     def _window(self, id: str, session: Session | None, observation: AnyObservation) -> Window:
         window = self._windows.get(id)
         if window is None or (session is not None and session.closed):
             coding = EMITTERS[observation.emitter].coding
             window = self._windows[id] = Window.of(session, coding=coding)
+            window.told_total = self._set_total is not None
             if len(self._windows) > WINDOWS:
                 self._windows.popitem(last=False)
         else:
             self._windows.move_to_end(id)
         return window
+
+
+def _ask(session: str, command: Command) -> Ask:
+    return Ask(session=session, command=command, origin=ORIGIN, answered=False)

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sidecar.budget.commands import Command
 from sidecar.receivers.otlp.mapping import EMITTERS
 from sidecar.receivers.otlp.naming import id_of
 from sidecar.receivers.otlp.observations import Call
@@ -15,14 +14,13 @@ TOGETHER = 1.0  # seconds by which clocks of two observers of one call may diffe
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """A call that was seen. `command` is what it came to, until the ledger has it."""
+    """A call that was seen. `measured`: its content was captured; `input` None: its usage was not told."""
 
     id: str
     start: float
     end: float
-    measured: bool  # its content was captured
+    measured: bool
     input: int | None
-    command: Command | None = None
 
     @property
     def billed(self) -> bool:

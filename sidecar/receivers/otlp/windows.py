@@ -15,7 +15,6 @@ from sidecar.budget.commands import (
     CompactionSpec,
     ReportUsage,
 )
-from sidecar.budget.policy import Component
 from sidecar.budget.session import Session
 from sidecar.receivers.otlp.attribution import Composition, whole
 from sidecar.receivers.otlp.calibration import Calibration
@@ -32,7 +31,11 @@ SAME_COMPACTION = 120.0  # seconds within which two signals tell of one compacti
 
 @dataclass(slots=True, kw_only=True)
 class Window:
-    """What is remembered of one session between payloads. `last_at`: when its last call ended."""
+    """What is remembered of one session between payloads.
+
+    `last_at`: when its last call ended; `stayed`: that call's output is known to stay. `authority`: the emitter and the
+    signal that speak for it. `told_total`: its size is known, not guessed from its model.
+    """
 
     composition: Composition
     last_at: float = 0.0
@@ -57,17 +60,9 @@ class Window:
         )
 
 
-@dataclass(slots=True)
-class Step:
-    """A command, and the call whose command it is: that call is remembered as done once the ledger has it."""
-
-    command: Command
-    call: Seen | None = None
-
-
 def observe(
     window: Window, observation: AnyObservation, known: Known, calibration: Calibration, *, now: float
-) -> Iterator[Step]:
+) -> Iterator[Command]:
     """The commands that follow from an observation. `now`: the server's time, which telemetry is never ahead of."""
     at = min(observation.at, now) if observation.at else now
     managed = known.managed
@@ -82,22 +77,22 @@ def observe(
             yield from _frame(window, observation, known, at=at)
         case End() if known.open:
             known.open = False
-            yield Step(CloseSession(time=at))
+            yield CloseSession(time=at)
         case _:
             return
 
 
-def _frame(window: Window, start: Start, known: Known, *, at: float) -> Iterator[Step]:
+def _frame(window: Window, start: Start, known: Known, *, at: float) -> Iterator[Command]:
     total = start.total_tokens
     if total is None:
         return
     window.told_total = True
     if total != known.total_tokens and total > known.reserve_tokens:
         known.total_tokens = total
-        yield Step(ChangeSession(total_tokens=total, time=at))
+        yield ChangeSession(total_tokens=total, time=at)
 
 
-def _model(window: Window, call: Call, known: Known, *, at: float) -> Iterator[Step]:
+def _model(window: Window, call: Call, known: Known, *, at: float) -> Iterator[Command]:
     """The conversation goes on with another model, and so in a window of another size, where that is known."""
     model = clean_name(call.model)
     if model is None or model == known.model:
@@ -106,18 +101,19 @@ def _model(window: Window, call: Call, known: Known, *, at: float) -> Iterator[S
     if total is not None and total > known.reserve_tokens:
         known.total_tokens = total
     known.model = model
-    yield Step(ChangeSession(model=model, total_tokens=total, time=at))
+    yield ChangeSession(model=model, total_tokens=total, time=at)
 
 
-def _call(window: Window, call: Call, known: Known, calibration: Calibration, *, at: float) -> Iterator[Step]:
+def _call(window: Window, call: Call, known: Known, calibration: Calibration, *, at: float) -> Iterator[Command]:
     managed = known.managed
     if not shows_level(call):
         return
+    signal = (call.emitter, call.signal)
     same = same_call(window.calls, call)
     if same is not None and (same.billed or call.input is None):
-        yield from _again(window, same, call, calibration, managed=managed)
+        if call.content is not None and not same.measured:
+            window.authority = signal  # from now on the one who knows what is in a call speaks for the window
         return
-    signal = (call.emitter, call.signal)
     if window.authority not in (None, signal) and abs(call.at - window.last_at) < AUTHORITY:
         return  # another signal speaks for this window
     seen = remember(window.calls, call)
@@ -133,43 +129,23 @@ def _call(window: Window, call: Call, known: Known, calibration: Calibration, *,
     total = window.composition.total
     if before is not None and total < before and not managed:
         told = CompactionSpec(tokens_before=before, tokens_after=total)
-        yield Step(ReportUsage(compaction=told, id=id_of(f"{seen.id}/compaction"), time=at))
+        yield ReportUsage(compaction=told, id=id_of(f"{seen.id}/compaction"), time=at)
         window.compacted_at = at
     window.compacting = None
     if managed and call.input is None:
         return  # the host counts better than an estimate
-    seen.command = ReportUsage(
+    yield ReportUsage(
         id=seen.id,
         time=at,
         total=total,
         components=None if managed else components,
         source=window.composition.source if call.input is not None else "estimated",
     )
-    yield Step(seen.command, seen)
 
 
-def _again(window: Window, seen: Seen, call: Call, calibration: Calibration, *, managed: bool) -> Iterator[Step]:
-    """A call that was seen before: sent again by an exporter that had no answer, or told by a second observer."""
-    if seen is not window.last or managed:
-        return
-    if seen.command is not None:
-        yield Step(seen.command, seen)
-    elif call.content is not None and not seen.measured and call.input == window.composition.total:
-        # The other observer knows what was in it.
-        seen.measured = True
-        components = window.composition.call(call, calibration)
-        yield Step(
-            ReportUsage(
-                id=id_of(f"{seen.id}/content"),
-                time=call.at,
-                components=components,
-                total=window.composition.total,
-                source=window.composition.source,
-            )
-        )
-
-
-def _arrival(window: Window, arrival: Arrival, calibration: Calibration, *, at: float, opened: bool) -> Iterator[Step]:
+def _arrival(
+    window: Window, arrival: Arrival, calibration: Calibration, *, at: float, opened: bool
+) -> Iterator[Command]:
     if window.authority not in (None, (arrival.emitter, arrival.signal)):
         return
     if arrival.call is not None:
@@ -192,13 +168,13 @@ def _arrival(window: Window, arrival: Arrival, calibration: Calibration, *, at: 
         parts = dict(composition.parts)
         for name, tokens in stays.items():
             parts[name] = parts.get(name, 0.0) + tokens
-        components: dict[Component, int] = whole(parts, round(sum(composition.parts.values())) + more)
-        yield Step(
-            ReportUsage(id=id_of(f"{window.last.id}/stayed"), time=at, components=components, source=composition.source)
+        components = whole(parts, round(sum(composition.parts.values())) + more)
+        yield ReportUsage(
+            id=id_of(f"{window.last.id}/stayed"), time=at, components=components, source=composition.source
         )
 
 
-def _compaction(window: Window, told: Compaction, *, at: float) -> Iterator[Step]:
+def _compaction(window: Window, told: Compaction, *, at: float) -> Iterator[Command]:
     if at - window.compacted_at < SAME_COMPACTION:
         return
     window.compacted_at = at
@@ -215,20 +191,18 @@ def _compaction(window: Window, told: Compaction, *, at: float) -> Iterator[Step
         if after is not None and level > after + (before - after) // 2:
             # Late, and the last call has not shown it either: it is told, and changes no level.
             spec = CompactionSpec(tokens_before=before, tokens_after=after)
-            yield Step(ReportUsage(compaction=spec, id=id_of(f"compaction/{told.at}"), time=at))
+            yield ReportUsage(compaction=spec, id=id_of(f"compaction/{told.at}"), time=at)
         return
     if after is None:
         window.compacting = before
         return
     components = window.composition.compact(after)
     window.stayed = True
-    yield Step(
-        ReportUsage(
-            compaction=CompactionSpec(tokens_before=before, tokens_after=after),
-            total=after,
-            components=components,
-            source=window.composition.source,
-            id=id_of(f"compaction/{told.at}"),
-            time=at,
-        )
+    yield ReportUsage(
+        compaction=CompactionSpec(tokens_before=before, tokens_after=after),
+        total=after,
+        components=components,
+        source=window.composition.source,
+        id=id_of(f"compaction/{told.at}"),
+        time=at,
     )

@@ -3,6 +3,8 @@
 import pytest
 
 from sidecar.app import make_app
+from sidecar.journal import JournalError
+from sidecar.ledger import Ledger
 
 
 @pytest.mark.parametrize(
@@ -194,3 +196,48 @@ async def test_a_count_that_is_none_counts_as_not_told(otlp, story, count):
     named = {"gen_ai__usage__input_tokens": count}
     await otlp.spans(story.chat(None) | {"attributes": story.chat(None, **named)["attributes"]})
     assert await otlp.sessions() == []
+
+
+async def test_the_signal_that_knows_what_is_in_a_call_speaks_from_then_on(otlp, story):
+    """As where an instrumentation captures content in events only, beside its spans."""
+    messages = '[{"role":"user","parts":[{"type":"text","content":"' + "word " * 500 + '"}]}]'
+
+    def told(tokens, at):
+        named = {"gen_ai__response__id": f"resp-{at}"}
+        span = story.chat(tokens, start=at - 1.0, end=at, **named)
+        event = story.log(
+            "gen_ai.client.inference.operation.details",
+            at=at,
+            gen_ai__conversation__id="c1",
+            gen_ai__usage__input_tokens=tokens,
+            gen_ai__input__messages=messages,
+            **named,
+        )
+        return span, event
+
+    for at in (10.0, 20.0, 30.0):
+        span, event = told(700, at)
+        await otlp.spans(span)
+        await otlp.logs(event)
+    assert await otlp.calls("c1") == 3
+    assert await otlp.components("c1") == {"interaction_buffer": 700}
+
+
+async def test_a_payload_that_the_ledger_did_not_take_is_whole_when_it_is_sent_again(otlp, story, monkeypatch):
+    async def refuse(self, asks):
+        raise JournalError("down")
+
+    call = {"session__id": "cc", "output_tokens": 30}
+    payload = [
+        story.log("claude_code.api_request", **call, input_tokens=90_000),
+        story.log("claude_code.compaction", session__id="cc", pre_tokens=90_000, post_tokens=20_000),
+        story.log("claude_code.api_request", **call, input_tokens=21_000),
+        story.log("claude_code.tool_result", session__id="cc", tool_name="Read", tool_use_id="t1"),
+    ]
+    scope = {"scopeLogs": [{"logRecords": payload}]}
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "handle_all", refuse)
+        assert (await otlp.post("logs", {"resourceLogs": [scope]})).status == 503
+    await otlp.logs(*payload)
+    assert (await otlp.level("cc"), await otlp.calls("cc")) == (21_030, 2)
+    assert [each["source"] for each in await otlp.entries("cc", "compacted")] == ["reported"]

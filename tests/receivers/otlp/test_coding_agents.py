@@ -153,3 +153,16 @@ async def test_gemini_cli_tells_each_call_twice_and_it_counts_once(otlp, story):
     )
     await otlp.logs(story.log("gemini_cli.api_response", at=1.0, **named), event)
     assert await otlp.calls("gm") == 1
+
+
+async def test_a_sub_agent_that_begins_anew_in_the_same_payload_has_an_empty_window(otlp, claude):
+    explore = {"query_source": "Explore"}
+    await otlp.logs(
+        request(claude, 3, 0, 20_000),
+        request(claude, 3, 0, 50_000, **explore),
+        claude("subagent_completed", agent_type="Explore"),
+        request(claude, 3, 0, 4_000, **explore),
+    )
+    assert await otlp.level("cc.Explore") == 4_003
+    assert await otlp.components("cc.Explore") == {"system_context": 4_003}
+    assert await otlp.entries("cc.Explore", "compacted") == []

@@ -3,6 +3,8 @@
 import pytest
 
 from sidecar.app import make_app
+from sidecar.journal import JournalError
+from sidecar.ledger import Ledger
 from sidecar.receivers.otlp.traces import Bounds, Traces
 from sidecar.receivers.otlp.wire import Record
 
@@ -163,3 +165,23 @@ async def test_any_conversation_id_is_a_session(otlp, story, name):
 async def test_a_clock_that_is_ahead_loses_nothing(otlp, story):
     await otlp.spans(story.chat(1000, start=90_000.0))
     assert await otlp.level("c1") == 1000
+
+
+async def test_what_waited_is_counted_later_when_the_journal_was_down(otlp, story, monkeypatch):
+    async def refuse(self, asks):
+        raise JournalError("down")
+
+    await otlp.spans(story.chat(1000, conversation=None, parent="00000000000000aa"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "handle_all", refuse)
+        with pytest.raises(JournalError):
+            await otlp.patience_ends()
+    assert await otlp.sessions() == [story.trace()]
+
+
+async def test_the_operator_s_window_size_holds_when_the_model_changes(telemetry_to, settings, story):
+    async with make_app(settings(total_tokens=50_000)) as app:
+        otlp = telemetry_to(app)
+        await otlp.spans(story.chat(1000, gen_ai__request__model="gpt-4o"))
+        await otlp.spans(story.chat(1000, gen_ai__request__model="claude-opus-5"))
+        assert (await otlp.report("c1"))["overall"]["total_tokens"] == 50_000
