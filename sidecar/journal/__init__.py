@@ -1,10 +1,11 @@
 """The journal: where entries become durable. The commit point; it may not lose.
 
 A journal stores *frames*, one per session and commit, and with them, in the same transaction, the archive records and
-the contents that the entries speak of. One contract suite holds all implementations.
+the contents that the entries speak of. Beside them it keeps *snapshots*, so that a restart need not read everything,
+and it forgets what it is told to. One contract suite holds all implementations; README.md tells how to choose one.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -61,12 +62,44 @@ class ArchiveRecord:
     content: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where a session stands: its newest version, when it was written (server time), by whom, and if that closed it."""
+
+    session: SessionId
+    version: int
+    written_at: float
+    writer: str
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A session as its entries up to `version` made it: `state` as journal/freezing.py writes it under `stamp`."""
+
+    session: SessionId
+    version: int
+    written_at: float  # when that version was written, server time
+    stamp: str
+    state: bytes
+
+
 class Journal(Protocol):
     """Where entries go. All methods raise `JournalError` when the store fails.
 
     `append` is atomic per frame: entries, archive records and contents together or not at all. A frame whose `first` is
     not the session's next version is a `conflict` and stores nothing of that session; other frames are not affected.
     """
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may write to the same store meanwhile."""
+        ...
+
+    @property
+    def writer(self) -> str:
+        """The name under which this journal's frames are written."""
+        ...
 
     async def open(self) -> None:
         """Make ready to read and append."""
@@ -94,6 +127,18 @@ class Journal(Protocol):
         """The ids of the sessions that have entries, in order (of code points), after the id `after`."""
         ...
 
+    async def heads(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Head]:
+        """Where these sessions stand; those without entries are left out."""
+        ...
+
+    async def survey(self, *, after: SessionId | None, limit: int) -> Sequence[Head]:
+        """Where all sessions stand, in order of id, after the id `after`."""
+        ...
+
+    def tails(self, marks: Mapping[SessionId, int]) -> AsyncIterator[StoredEntry]:
+        """The entries of many sessions, each after a version at which a frame ended: one session after the other."""
+        ...
+
     async def archived(
         self, session: SessionId, *, component: str | None, query: str | None, after: str | None, limit: int
     ) -> Sequence[ArchiveRecord]:
@@ -105,4 +150,32 @@ class Journal(Protocol):
 
     async def archive_record(self, session: SessionId, item: str) -> ArchiveRecord | None:
         """One record with its content."""
+        ...
+
+    # --- snapshots --------------------------------------------------------------------------------------------------
+
+    async def snapshots(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Snapshot]:
+        """The snapshot of each session that has one."""
+        ...
+
+    async def keep_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
+        """Store these in place of older ones of their sessions."""
+        ...
+
+    # --- forgetting -------------------------------------------------------------------------------------------------
+
+    async def size(self) -> int:
+        """Bytes in use, about."""
+        ...
+
+    async def forget_session(self, head: Head) -> bool:
+        """Delete a closed session with all that is its own, unless it has moved on from `head`; whether it was."""
+        ...
+
+    async def forget_entries(self, session: SessionId, *, before: float) -> int:
+        """Delete frames written before that time which the session's snapshot covers, but not the newest; entries."""
+        ...
+
+    async def forget_archive(self, session: SessionId, *, before: float) -> int:
+        """Delete archive records stored before that time (server time) with their contents; how many."""
         ...

@@ -4,10 +4,11 @@ It keeps frames as the bytes that the other journals write, so that what is read
 appended: a held item changes after its put, the entry of the put does not.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sidecar.journal import ArchiveRecord, Frame, Outcome, SessionId, StoredEntry
+from sidecar.budget.entries import Closed
+from sidecar.journal import ArchiveRecord, Frame, Head, Outcome, SessionId, Snapshot, StoredEntry
 from sidecar.journal.archive import Archive, Erase, Forget, Keep, Operation, operations
 from sidecar.journal.codec import decode, encode
 
@@ -20,6 +21,9 @@ class _Row:
     first: int
     written_at: float
     data: bytes
+    writer: str
+    count: int
+    closes: bool
 
     def entries(self) -> Iterable[StoredEntry]:
         """The entries at their places."""
@@ -34,9 +38,22 @@ class _Shelf:
     next_version: int = 1
     rows: list[_Row] = field(default_factory=list)
     records: dict[str, ArchiveRecord] = field(default_factory=dict)
+    stored_at: dict[str, float] = field(default_factory=dict)  # of records, by item: server time
     contents: dict[str, dict[int, str]] = field(default_factory=dict)  # by item and version
+    snapshot: Snapshot | None = None
 
-    def apply(self, operation: Operation) -> None:
+    def head(self) -> Head:
+        """Where the session stands."""
+        row = self.rows[-1]
+        return Head(
+            session=row.session,
+            version=self.next_version - 1,
+            written_at=row.written_at,
+            writer=row.writer,
+            closed=row.closes,
+        )
+
+    def apply(self, operation: Operation, written_at: float) -> None:
         """Carry out what a frame means for the archive."""
         match operation:
             case Keep(item=item, version=version, text=text):
@@ -46,18 +63,20 @@ class _Shelf:
                 self._keep_only(item, lambda version: version in (held, record and record.content_version))
             case Archive(record=record):
                 self.records[record.id] = record
+                self.stored_at[record.id] = written_at
                 self._keep_only(record.id, lambda version: version == record.content_version)
             case Erase(item=None):
                 for item in list(self.records):
-                    self._erase(item)
+                    self.erase(item)
             case Erase(item=str(item)):
-                self._erase(item)
+                self.erase(item)
 
     def content(self, record: ArchiveRecord) -> str | None:
         """The text that a record speaks of."""
         return self.contents.get(record.id, {}).get(record.content_version or 0)
 
-    def _erase(self, item: str) -> None:
+    def erase(self, item: str) -> None:
+        """Drop a record, with the item's contents up to the one that the record speaks of."""
         record = self.records.pop(item, None)
         if record is not None:
             self._keep_only(item, lambda version: version > (record.content_version or 0))
@@ -70,11 +89,20 @@ class _Shelf:
 
 
 class MemoryJournal:
-    """A `Journal` in memory. Several ledgers may share one, as replicas share a database."""
+    """A `Journal` in memory. `replica` makes another door to it, as replicas have to a database."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, writer: str = "") -> None:
+        self.writer = writer
+        self.shared = False
         self._shelves: dict[SessionId, _Shelf] = {}
         self._rows: list[_Row] = []  # in the order in which they were stored
+
+    def replica(self, writer: str) -> "MemoryJournal":
+        """Another door to the same memory."""
+        other = MemoryJournal(writer=writer)
+        other._shelves, other._rows = self._shelves, self._rows
+        other.shared = self.shared = True
+        return other
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -93,12 +121,13 @@ class MemoryJournal:
         shelf = self._shelves.setdefault(frame.session, _Shelf())
         if frame.first != shelf.next_version:
             return "conflict"
-        row = _Row(frame.session, frame.first, frame.written_at, encode(frame.entries))
+        data, count, closes = encode(frame.entries), len(frame.entries), isinstance(frame.entries[-1], Closed)
+        row = _Row(frame.session, frame.first, frame.written_at, data, self.writer, count, closes)
         self._rows.append(row)
         shelf.rows.append(row)
         shelf.next_version += len(frame.entries)
         for operation in operations(frame):
-            shelf.apply(operation)
+            shelf.apply(operation, frame.written_at)
         return "stored"
 
     async def read(
@@ -120,6 +149,20 @@ class MemoryJournal:
         """Ids in order."""
         return sorted(id for id, shelf in self._shelves.items() if shelf.rows and (after is None or id > after))[:limit]
 
+    async def heads(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Head]:
+        """Where these sessions stand."""
+        return {id: self._shelves[id].head() for id in sessions if self._shelf(id).rows}
+
+    async def survey(self, *, after: SessionId | None, limit: int) -> Sequence[Head]:
+        """Where all sessions stand, in order of id."""
+        return [self._shelves[id].head() for id in await self.sessions(after=after, limit=limit)]
+
+    async def tails(self, marks: Mapping[SessionId, int]) -> AsyncIterator[StoredEntry]:
+        """The entries of many sessions, each after a version."""
+        for session, after in marks.items():
+            async for stored in self.read(session, after=after):
+                yield stored
+
     async def archived(
         self, session: SessionId, *, component: str | None, query: str | None, after: str | None, limit: int
     ) -> Sequence[ArchiveRecord]:
@@ -138,6 +181,63 @@ class MemoryJournal:
         shelf = self._shelf(session)
         record = shelf.records.get(item)
         return record and replace(record, content=shelf.content(record))
+
+    # --- snapshots, and forgetting ----------------------------------------------------------------------------------
+
+    async def snapshots(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Snapshot]:
+        """The snapshots of sessions."""
+        return {id: snapshot for id in sessions if (snapshot := self._shelf(id).snapshot) is not None}
+
+    async def keep_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
+        """Store these in place of older ones."""
+        for snapshot in snapshots:
+            shelf = self._shelf(snapshot.session)
+            if shelf.rows and (shelf.snapshot is None or shelf.snapshot.version <= snapshot.version):
+                shelf.snapshot = snapshot
+
+    async def size(self) -> int:
+        """Bytes of entries, snapshots and contents."""
+        size = 0
+        for shelf in self._shelves.values():
+            size += sum(len(row.data) for row in shelf.rows)
+            size += len(shelf.snapshot.state) if shelf.snapshot is not None else 0
+            size += sum(len(text) for versions in shelf.contents.values() for text in versions.values())
+        return size
+
+    async def forget_session(self, head: Head) -> bool:
+        """Delete a closed session."""
+        shelf = self._shelf(head.session)
+        if not head.closed or not shelf.rows or shelf.head() != head:
+            return False
+        del self._shelves[head.session]
+        self._rows[:] = [row for row in self._rows if row.session != head.session]
+        return True
+
+    async def forget_entries(self, session: SessionId, *, before: float) -> int:
+        """Delete old frames that the snapshot covers."""
+        shelf = self._shelf(session)
+        covered = 0 if shelf.snapshot is None else shelf.snapshot.version
+        kept = next(
+            (
+                place
+                for place, row in enumerate(shelf.rows)
+                if row.written_at >= before or row.first + row.count - 1 > covered
+            ),
+            len(shelf.rows),
+        )
+        gone = shelf.rows[: min(kept, len(shelf.rows) - 1)]
+        del shelf.rows[: len(gone)]
+        dropped = {id(row) for row in gone}
+        self._rows[:] = [row for row in self._rows if id(row) not in dropped]
+        return sum(row.count for row in gone)
+
+    async def forget_archive(self, session: SessionId, *, before: float) -> int:
+        """Delete old records with their contents."""
+        shelf = self._shelf(session)
+        old = [item for item in shelf.records if shelf.stored_at[item] < before]
+        for item in old:
+            shelf.erase(item)
+        return len(old)
 
     def _shelf(self, session: SessionId) -> _Shelf:
         return self._shelves.get(session) or _Shelf()

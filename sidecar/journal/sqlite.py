@@ -10,17 +10,21 @@ for what little the thread had not moved yet.
 """
 
 import asyncio
+import contextlib
+import json
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
-from sidecar.journal import ArchiveRecord, Frame, JournalError, Outcome, SessionId, StoredEntry
-from sidecar.journal.archive import Archive, Erase, Forget, Keep, operations
+from sidecar.budget.entries import Closed
+from sidecar.journal import ArchiveRecord, Frame, Head, JournalError, Outcome, SessionId, Snapshot, StoredEntry
+from sidecar.journal import sqlite_history as history
 from sidecar.journal.codec import decode, encode
+from sidecar.journal.sqlite_archive import CONTENT, RECORD, RECORDS, pattern_of, record_of, store_archive
 from sidecar.journal.sqlite_file import SCHEMA_VERSION, SqliteFile
 
 Durability: TypeAlias = Literal["normal", "full"]
@@ -33,57 +37,17 @@ _log = logging.getLogger(__name__)
 
 # A frame is stored only where it comes next; `changes()` tells.
 _STORE_FRAME = """
-    INSERT INTO frames (session, first, count, written_at, entries)
-    SELECT :session, :first, :count, :written_at, :entries
+    INSERT INTO frames (session, first, count, written_at, closes, entries)
+    SELECT :session, :first, :count, :written_at, :closes, :entries
     WHERE :first = coalesce(
         (SELECT first + count FROM frames WHERE session = :session ORDER BY first DESC LIMIT 1), 1)
 """
-_STORE_RECORD = """
-    INSERT OR REPLACE INTO archive (session, item, kind, component, step, reason,
-                                    tokens_before, tokens_after, archived_at, content_version)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_KEEP = "INSERT INTO contents (session, item, version, text) VALUES (?, ?, ?, ?)"
-_FORGET = """
-    DELETE FROM contents WHERE session = :session AND item = :item AND version IS NOT :held
-    AND version IS NOT (SELECT content_version FROM archive WHERE session = :session AND item = :item)
-"""
-_KEEP_ONLY = "DELETE FROM contents WHERE session = ? AND item = ? AND version IS NOT ?"
-_ERASE_CONTENTS = """
-    DELETE FROM contents WHERE session = :session AND (:item IS NULL OR item = :item) AND version <= (
-        SELECT content_version FROM archive WHERE archive.session = :session AND archive.item = contents.item)
-"""
-_ERASE_RECORDS = "DELETE FROM archive WHERE session = :session AND (:item IS NULL OR item = :item)"
-
 _READ_ALL = "SELECT session, first, written_at, entries, id FROM frames WHERE id > ? ORDER BY id LIMIT ?"
 _READ_SESSION = """
     SELECT session, first, written_at, entries, first FROM frames
     WHERE session = ? AND first > ? ORDER BY first LIMIT ?
 """
 _FRAME_BEFORE = "SELECT coalesce(max(first), 1) - 1 FROM frames WHERE session = ? AND first <= ?"
-# Each id is one step along the index, however many frames its session has.
-_SESSIONS = """
-    WITH RECURSIVE ids (id) AS (
-        SELECT min(session) FROM frames WHERE session > :after
-        UNION ALL
-        SELECT (SELECT min(session) FROM frames WHERE session > ids.id) FROM ids WHERE ids.id IS NOT NULL
-    )
-    SELECT id FROM ids WHERE id IS NOT NULL LIMIT :limit
-"""
-_RECORD = """
-    SELECT item, kind, component, step, reason, tokens_before, tokens_after, archived_at, content_version
-    FROM archive WHERE session = :session
-"""
-_RECORDS = f"""
-    {_RECORD} AND (:after IS NULL OR item > :after) AND (:component IS NULL OR component = :component)
-    AND (:pattern IS NULL OR item LIKE :pattern ESCAPE '~' OR kind LIKE :pattern ESCAPE '~'
-         OR reason LIKE :pattern ESCAPE '~' OR EXISTS (
-            SELECT 1 FROM contents WHERE contents.session = archive.session AND contents.item = archive.item
-            AND contents.version = archive.content_version AND text LIKE :pattern ESCAPE '~'))
-    ORDER BY item LIMIT :limit
-"""  # noqa: S608 - made of constants
-_CONTENT = "SELECT text FROM contents WHERE session = ? AND item = ? AND version = ?"
-
 _CHUNK = 256  # frames read at a time, so that nobody waits long for the reading thread
 
 # In pages of 4 KiB: the log is moved in steps of about 4 MB; beyond 16 MB a commit waits for its end.
@@ -95,6 +59,9 @@ _ROUNDS = 4  # each round moves what was written during the former, so a few suf
 
 class SqliteJournal:
     """A `Journal` in the SQLite file `path`; see the module for `durability`."""
+
+    shared = False
+    writer = ""
 
     def __init__(self, path: str | Path, *, durability: Durability = "normal") -> None:
         self.path = Path(path)
@@ -134,10 +101,7 @@ class SqliteJournal:
         """Store the frames that come next in their session, in one transaction."""
         if self._log_is_long or self._pages >= _LOG_PAGES:
             await self._finish_log()
-        if self._durability == "full":
-            outcomes = await self._run("write", partial(self._store, frames))
-        else:
-            outcomes = self._store(frames)
+        outcomes = await self._write(partial(self._store, frames))
         if self._pages >= _STEP_PAGES and self._moving is None:
             self._moving = asyncio.ensure_future(self._move_log())
         return outcomes
@@ -165,55 +129,168 @@ class SqliteJournal:
 
     async def sessions(self, *, after: SessionId | None, limit: int) -> Sequence[SessionId]:
         """Ids in order."""
-        rows = await self._select(_SESSIONS, {"after": after or "", "limit": limit})
+        rows = await self._select(history.SESSIONS, {"after": after or "", "limit": limit})
         return [id for (id,) in rows]
+
+    async def heads(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Head]:
+        """Where these sessions stand."""
+        rows = await self._select(history.HEADS, (json.dumps(list(sessions)),))
+        return {head.session: head for head in map(history.head_of, rows)}
+
+    async def survey(self, *, after: SessionId | None, limit: int) -> Sequence[Head]:
+        """Where all sessions stand, in order of id."""
+        return [history.head_of(row) for row in await self._select(history.SURVEY, {"after": after or "", "limit": limit})]
+
+    async def tails(self, marks: Mapping[SessionId, int]) -> AsyncIterator[StoredEntry]:
+        """The entries of many sessions, each after a version."""
+        cursor = await self._run("read", partial(self._cursor, history.TAILS, (json.dumps(list(marks.items())),)))
+        try:
+            while rows := await self._run("read", partial(self._fetch, cursor, _CHUNK)):
+                for id, first, written_at, data in rows:
+                    for version, entry in enumerate(self._entries(id, first, data), first):
+                        yield StoredEntry(session=id, version=version, written_at=written_at, entry=entry)
+        finally:
+            await self._run("read", cursor.close)
 
     async def archived(
         self, session: SessionId, *, component: str | None, query: str | None, after: str | None, limit: int
     ) -> Sequence[ArchiveRecord]:
         """Records in order of id."""
-        pattern = query and "%" + query.replace("~", "~~").replace("%", "~%").replace("_", "~_") + "%"
-        values = {"session": session, "component": component, "pattern": pattern, "after": after, "limit": limit}
-        return [_record(row) for row in await self._select(_RECORDS, values)]
+        values = {"session": session, "component": component, "after": after, "limit": limit}
+        return [record_of(row) for row in await self._select(RECORDS, {**values, "pattern": pattern_of(query)})]
 
     async def archive_record(self, session: SessionId, item: str) -> ArchiveRecord | None:
         """One record with its content."""
-        rows = await self._select(f"{_RECORD} AND item = :item", {"session": session, "item": item})
+        rows = await self._select(f"{RECORD} AND item = :item", {"session": session, "item": item})
         if not rows:
             return None
-        texts = await self._select(_CONTENT, (session, item, rows[0][-1]))
-        return _record(rows[0], content=texts[0][0] if texts else None)
+        texts = await self._select(CONTENT, (session, item, rows[0][-1]))
+        return record_of(rows[0], content=texts[0][0] if texts else None)
+
+    # --- snapshots, and forgetting ----------------------------------------------------------------------------------
+
+    async def snapshots(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Snapshot]:
+        """The snapshots of sessions."""
+        rows = await self._select(history.SNAPSHOTS, (json.dumps(list(sessions)),))
+        return {snapshot.session: snapshot for snapshot in map(history.snapshot_of, rows)}
+
+    async def keep_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
+        """Store these in place of older ones."""
+
+        def keep() -> None:
+            with self._transaction("cannot keep a snapshot") as write:
+                for snapshot in snapshots:
+                    write(history.KEEP_SNAPSHOT, {name: getattr(snapshot, name) for name in Snapshot.__slots__})
+                    self._pages += 1 + len(snapshot.state) // 4096
+
+        await self._write(keep)
+
+    async def size(self) -> int:
+        """Bytes of the pages in use; what was forgotten leaves free pages, which are used again."""
+        ((pages,), (free,), (size,)) = [
+            (await self._select(f"PRAGMA {name}", ()))[0] for name in ("page_count", "freelist_count", "page_size")
+        ]
+        return int((pages - free) * size)
+
+    async def forget_session(self, head: Head) -> bool:
+        """Delete a closed session, in pieces."""
+        values: dict[str, Any] = {"session": head.session, "version": head.version, "piece": history.PIECE}
+        newest = await self._select(history.NEWEST, values)
+        if not newest:
+            return False
+        values["newest"] = newest[0][0]
+        for statement in history.FORGET_MANY:
+            while await self._write(partial(self._execute, statement, values)) == history.PIECE:
+                await asyncio.sleep(0)
+
+        def last() -> bool:
+            with self._transaction("cannot forget a session") as write:
+                still = write(history.NEWEST, values).fetchone() is not None
+                for statement in history.FORGET_LAST if still else ():
+                    write(statement, values)
+            return still
+
+        return await self._write(last)
+
+    async def forget_entries(self, session: SessionId, *, before: float) -> int:
+        """Delete old frames that the snapshot covers, in pieces."""
+        values = {"session": session, "before": before, "piece": history.PIECE}
+
+        def some() -> tuple[int, int]:
+            with self._transaction("cannot forget entries") as write:
+                old = write(history.OLD_FRAMES, values).fetchall()
+                for id, _ in old:
+                    write("DELETE FROM frames WHERE id = ?", (id,))
+            return len(old), sum(count for _, count in old)
+
+        return await self._in_pieces(some)
+
+    async def forget_archive(self, session: SessionId, *, before: float) -> int:
+        """Delete old archive records with their contents, in pieces."""
+        values = {"session": session, "before": before, "piece": history.PIECE}
+
+        def some() -> tuple[int, int]:
+            with self._transaction("cannot forget the archive") as write:
+                old = write(history.OLD_RECORDS, values).fetchall()
+                for (item,) in old:
+                    write(history.FORGET_CONTENTS, {"session": session, "item": item})
+                    write(history.FORGET_RECORD, {"session": session, "item": item})
+            return len(old), len(old)
+
+        return await self._in_pieces(some)
+
+    async def _in_pieces(self, some: Callable[[], tuple[int, int]]) -> int:
+        """Delete some rows again and again, until there are fewer than a piece; the sum of what each time counts."""
+        total = 0
+        while True:
+            rows, count = await self._write(some)
+            total += count
+            if rows < history.PIECE:
+                return total
+            await asyncio.sleep(0)
 
     # --- in whatever thread ---------------------------------------------------------------------------------------
 
-    def _store(self, frames: Sequence[Frame]) -> list[Outcome]:
+    @contextlib.contextmanager
+    def _transaction(self, failing: str) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """A transaction of the writer: all of it, or none."""
         file = self._opened()
         write = file.writer.execute
-        outcomes: list[Outcome] = []
-        size = 0
-        with file.failing("cannot store"):
+        with file.failing(failing):
             try:
                 write("BEGIN IMMEDIATE")
-                for frame in frames:
-                    data = encode(frame.entries)
-                    size += len(data)
-                    row = {
-                        "session": frame.session,
-                        "first": frame.first,
-                        "count": len(frame.entries),
-                        "written_at": frame.written_at,
-                        "entries": data,
-                    }
-                    stored = write(_STORE_FRAME, row).rowcount == 1
-                    if stored:
-                        size += _store_archive(write, frame)
-                    outcomes.append("stored" if stored else "conflict")
+                yield write
                 write("COMMIT")
             except BaseException:
                 self._doubtful = True
                 if file.writer.in_transaction:
                     write("ROLLBACK")
                 raise
+
+    def _execute(self, statement: str, values: Any) -> int:
+        """A transaction of one statement; the rows that it changed."""
+        with self._transaction("cannot write") as write:
+            return write(statement, values).rowcount
+
+    def _store(self, frames: Sequence[Frame]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        size = 0
+        with self._transaction("cannot store") as write:
+            for frame in frames:
+                data = encode(frame.entries)
+                size += len(data)
+                row = {
+                    "session": frame.session,
+                    "first": frame.first,
+                    "count": len(frame.entries),
+                    "written_at": frame.written_at,
+                    "closes": isinstance(frame.entries[-1], Closed),
+                    "entries": data,
+                }
+                stored = write(_STORE_FRAME, row).rowcount == 1
+                if stored:
+                    size += store_archive(write, frame)
+                outcomes.append("stored" if stored else "conflict")
         self._pages += 2 + len(frames) + size // 4096
         return outcomes
 
@@ -242,6 +319,15 @@ class SqliteJournal:
             if session is None:
                 return file.reader.execute(_READ_ALL, (place, limit)).fetchall()
             return file.reader.execute(_READ_SESSION, (session, place, limit)).fetchall()
+
+    def _cursor(self, statement: str, values: Any) -> sqlite3.Cursor:
+        file = self._opened()
+        with file.failing("cannot be read"):
+            return file.reader.execute(statement, values)
+
+    def _fetch(self, cursor: sqlite3.Cursor, rows: int) -> list[Any]:
+        with self._opened().failing("cannot be read"):
+            return cursor.fetchmany(rows)
 
     def _move(self) -> int:
         """Move the log into the file, as far as it goes beside the writer; answers the pages in the log."""
@@ -273,6 +359,10 @@ class SqliteJournal:
         await self._move_log()
         self._log_is_long = False
 
+    async def _write(self, work: Callable[[], _T]) -> _T:
+        """Run a transaction where this durability runs them: one after the other."""
+        return await self._run("write", work) if self._durability == "full" else work()
+
     async def _select(self, statement: str, values: Any) -> list[Any]:
         def select() -> list[Any]:
             file = self._opened()
@@ -295,40 +385,3 @@ class SqliteJournal:
             return decode(data)
         except JournalError as error:
             raise JournalError(f"journal {self.path}: session {session!r} at version {first}: {error}") from error
-
-
-def _store_archive(write: Callable[..., Any], frame: Frame) -> int:
-    """Carry out what a stored frame means for the archive; the size of its contents in characters."""
-    size = 0
-    session = frame.session
-    for operation in operations(frame):
-        match operation:
-            case Keep(item=item, version=version, text=text):
-                write(_KEEP, (session, item, version, text))
-                size += len(text)
-            case Forget(item=item, held=held):
-                write(_FORGET, {"session": session, "item": item, "held": held})
-            case Archive(record=r):
-                sizes = (r.tokens_before, r.tokens_after, r.archived_at, r.content_version)
-                write(_STORE_RECORD, (session, r.id, r.kind, r.component, r.step, r.reason, *sizes))
-                write(_KEEP_ONLY, (session, r.id, r.content_version))
-            case Erase(item=erased):
-                write(_ERASE_CONTENTS, {"session": session, "item": erased})
-                write(_ERASE_RECORDS, {"session": session, "item": erased})
-    return size
-
-
-def _record(row: Sequence[Any], *, content: str | None = None) -> ArchiveRecord:
-    item, kind, component, step, reason, before, after, archived_at, content_version = row
-    return ArchiveRecord(
-        id=item,
-        kind=kind,
-        component=component,
-        step=step,
-        reason=reason,
-        tokens_before=before,
-        tokens_after=after,
-        archived_at=archived_at,
-        content_version=content_version,
-        content=content,
-    )

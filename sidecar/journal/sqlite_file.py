@@ -15,7 +15,7 @@ from pathlib import Path
 from sidecar.journal import JournalError
 
 APPLICATION_ID = 0x54425343  # tells our files from other SQLite databases
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # the last of schema/sqlite-*.sql
 
 # Somebody looks into the file with another program: wait a moment for them, but do not hold the event loop for long.
 _BUSY_SECONDS = 0.25
@@ -79,7 +79,7 @@ class SqliteFile:
         return connection
 
     def _prepare(self) -> None:
-        """Create the tables, or refuse a file that is not ours."""
+        """Create the tables or bring them up to date, or refuse a file that is not ours."""
         (application,) = self.writer.execute("PRAGMA application_id").fetchone()
         (version,) = self.writer.execute("PRAGMA user_version").fetchone()
         (tables,) = self.writer.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -93,7 +93,7 @@ class SqliteFile:
         (mode,) = self.writer.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise JournalError(f"journal {self.path} cannot be opened: its file system has no write-ahead log ({mode})")
-        if not tables:
-            schema = resources.files("sidecar.journal").joinpath("schema/sqlite.sql").read_text(encoding="utf-8")
-            stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        for step in range(version + 1 if tables else 1, SCHEMA_VERSION + 1):
+            schema = resources.files("sidecar.journal").joinpath(f"schema/sqlite-{step}.sql").read_text(encoding="utf-8")
+            stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step};"
             self.writer.executescript(f"BEGIN IMMEDIATE; {schema} {stamp} COMMIT;")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from sidecar.budget.entries import AnyEntry
 from sidecar.budget.evolve import evolve
 from sidecar.budget.session import Session
-from sidecar.journal import Journal, JournalError, SessionId, StoredEntry
+from sidecar.journal import Journal, SessionId
+from sidecar.ledger.history import History, Past
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class Residents:
     """Every open session, active or idle, and the closed ones that were used last."""
 
     def __init__(self, journal: Journal, *, closed: int) -> None:
-        self._journal = journal
+        self._history = History(journal)
         self._suspects: dict[SessionId, float] = {}  # to be read again; when they were last heard of
         self._active: dict[SessionId, Resident] = {}
         self._idle: dict[SessionId, Resident] = {}
@@ -40,6 +41,10 @@ class Residents:
     def active(self) -> Collection[Session]:
         """The sessions that are neither idle nor closed."""
         return [resident.session for resident in self._active.values()]
+
+    def all(self) -> Collection[Session]:
+        """Every session in memory."""
+        return [resident.session for each in (self._active, self._idle, self._closed) for resident in each.values()]
 
     def get(self, id: SessionId) -> Session | None:
         """The session, if it is in memory."""
@@ -85,24 +90,24 @@ class Residents:
 
     async def fold(self, id: SessionId, *, then: Iterable[AnyEntry] = ()) -> Session | None:
         """The session as the journal has it, and as the entries `then` change it; it is not kept."""
-        session: Session | None = None
-        async for stored in self._journal.read(id):
-            session = _evolve(session, stored)
+        past = await self._history.session(id)
+        session = None if past is None else past.session
         for entry in then:
             session = evolve(session, entry, id=id)
         return session
 
-    async def restore(self) -> None:
-        """Bring back every open session, and the closed ones that were used last."""
-        async for stored in self._journal.read():
-            id = stored.session
-            session = self.get(id)
-            if session is None and stored.version > 1:  # opened again after it was closed and forgotten
-                session = await self.fold(id)
-            if session is None or stored.version > session.version:
-                session = _evolve(session, stored)
-            if session.closed or self.seen(id) != stored.written_at:  # once a frame is enough
-                self.place(session, seen=stored.written_at)
+    async def restore(self) -> Collection[Past]:
+        """Bring back every open session (of a shared journal, those that were ours)."""
+        found = [past async for past in self._history.open_sessions()]
+        for past in sorted(found, key=lambda past: past.written_at):
+            self.place(past.session, seen=past.written_at)
+        return found
+
+    async def bring(self, id: SessionId) -> None:
+        """Bring a session back that nobody here has heard of."""
+        past = await self._history.session(id)
+        if past is not None and self.get(id) is None:
+            self.place(past.session, seen=past.written_at)
 
     def suspect(self, ids: Iterable[SessionId], *, now: float) -> None:
         """What memory says of these sessions may not be what the journal says: forget it until it was read again."""
@@ -114,22 +119,13 @@ class Residents:
         """Bring the suspects back. Raises `JournalError`; those that could not be read stay suspect."""
         while self._suspects:
             id, seen = next(iter(self._suspects.items()))
-            session = await self.fold(id)
+            past = await self._history.session(id)
             self._suspects.pop(id, None)
-            if session is not None:
-                self.place(session, seen=seen)
+            if past is not None:
+                self.place(past.session, seen=max(seen, past.written_at))
 
     def _find(self, id: SessionId) -> Resident | None:
         return self._active.get(id) or self._idle.get(id) or self._closed.get(id)
-
-
-def _evolve(session: Session | None, stored: StoredEntry) -> Session:
-    try:
-        return evolve(session, stored.entry, id=stored.session)
-    except (ValueError, LookupError) as error:
-        raise JournalError(
-            f"session {stored.session!r} cannot be rebuilt: at version {stored.version}, {error}"
-        ) from error
 
 
 def _heard_before(residents: dict[SessionId, Resident], time: float) -> list[Resident]:

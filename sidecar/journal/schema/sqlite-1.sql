@@ -1,4 +1,4 @@
--- The embedded journal. Its version is `PRAGMA user_version`; a younger program brings an older file up to date.
+-- The embedded journal. Its version is `PRAGMA user_version`; each next file brings an older one up to date.
 
 -- One row a session and commit. `entries` is a JSON array (journal/codec.py); their versions are `first`, `first` + 1, ...
 -- Rows follow each other without a gap, so (session, first) decides which of two writers was first.

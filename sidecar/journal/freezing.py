@@ -1,0 +1,119 @@
+"""Sessions as bytes: what snapshots hold.
+
+The whole state goes in, field by field, and comes back equal to what the fold of the entries gives (a property test).
+A snapshot is only a short cut: it is believed if its *stamp* is ours, that is, if the same release wrote it with the
+same fields; any other is ignored and the entries are folded. Where the first entries have been forgotten (retention),
+there is nothing to fold, and the snapshot is read whatever its stamp: fields that it does not know have their defaults.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from hashlib import blake2b
+from typing import Any, TypeAlias, get_args, get_type_hints
+
+import msgspec
+
+import sidecar
+from sidecar.budget.policy import PRESETS
+from sidecar.budget.session import SAMPLES, Held, Session
+from sidecar.journal import JournalError, Snapshot
+
+Raw: TypeAlias = dict[str, Any]
+
+# Not kept: what the preset's name stands for, and a cache.
+_LEFT_OUT = {"policy", "rules", "measured"}
+
+
+def freeze(session: Session, *, written_at: float) -> Snapshot:
+    """The session as it is now; `written_at` is when its version was written."""
+    raw = {name: getattr(session, name) for name in _names(Session)}
+    raw["components"] = {
+        name: {part: getattr(held, part) for part in _names(Held)} for name, held in session.components.items()
+    }
+    return Snapshot(
+        session=session.id,
+        version=session.version,
+        written_at=written_at,
+        stamp=stamp(),
+        state=msgspec.json.encode(raw, enc_hook=_plain),
+    )
+
+
+def thaw(snapshot: Snapshot) -> Session:
+    """The session again. Raises `JournalError` if the bytes are no session."""
+    try:
+        raw: Raw = msgspec.json.decode(snapshot.state)
+        policy = PRESETS[raw["opened"]["preset"]]
+        held = raw.pop("components")
+        session = Session(policy=policy, **_loaded(Session, raw))
+        session.components = {
+            name: Held(policy=policy.components[name], rules=policy, **_loaded(Held, held[name])) for name in held
+        }
+    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
+        raise JournalError(f"the snapshot of session {snapshot.session!r} cannot be read: {error}") from error
+    if (session.id, session.version) != (snapshot.session, snapshot.version):
+        raise JournalError(f"the snapshot of session {snapshot.session!r} is that of another one, or of another version")
+    return session
+
+
+def ours(snapshot: Snapshot | None) -> bool:
+    """Whether there is a snapshot that gives what the fold gives."""
+    return snapshot is not None and snapshot.stamp == stamp()
+
+
+@cache
+def stamp() -> str:
+    """Names the release, and every field of everything that a snapshot holds."""
+    described: list[str] = []
+    waiting: list[Any] = [Session]
+    seen: set[Any] = set()
+    while waiting:
+        hint = waiting.pop()
+        if hint in seen:
+            continue
+        seen.add(hint)
+        waiting.extend(get_args(hint))
+        if isinstance(hint, type) and is_dataclass(hint) and hint.__name__ not in ("Policy", "ComponentPolicy"):
+            hints = get_type_hints(hint)
+            described.append(f"{hint.__name__}({', '.join(f'{field.name}: {hints[field.name]}' for field in fields(hint))})")
+            waiting.extend(hints[field.name] for field in fields(hint))
+    digest = blake2b("\n".join(sorted(described)).encode(), digest_size=8).hexdigest()
+    return f"{sidecar.__version__} {digest}"
+
+
+@cache
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls) if field.name not in _LEFT_OUT)
+
+
+@cache
+def _shape(cls: type) -> Any:
+    """The class' own fields, each with its type, as msgspec reads them: those with a default may be missing."""
+    hints = get_type_hints(cls)
+    parts: list[tuple[str, Any, Any] | tuple[str, Any]] = []
+    for each in fields(cls):
+        if each.name in _LEFT_OUT or each.name == "components":
+            continue
+        hint = list[tuple[float, int, int]] if each.name == "samples" else hints[each.name]
+        optional = each.default is not MISSING or each.default_factory is not MISSING
+        parts.append((each.name, hint | msgspec.UnsetType, msgspec.UNSET) if optional else (each.name, hint))
+    return msgspec.defstruct(f"_{cls.__name__}", parts)
+
+
+def _loaded(cls: type, raw: Raw) -> Raw:
+    """The arguments that make a `cls` again."""
+    read = msgspec.convert(raw, _shape(cls))
+    values = {name: value for name in read.__struct_fields__ if (value := getattr(read, name)) is not msgspec.UNSET}
+    if "samples" in values:
+        values["samples"] = deque(values["samples"], maxlen=SAMPLES)
+    return values
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, deque):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise NotImplementedError(f"no session holds a {type(value).__name__}")

@@ -1,0 +1,106 @@
+"""Sessions out of the journal: from their snapshot where there is one to believe, else from their first entry.
+
+Both give the same session (a property test); the snapshot only saves reading what came before it. Where the first
+entries have been forgotten there is no other way, and any snapshot will do (journal/freezing.py).
+"""
+
+import logging
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+
+from sidecar.budget.evolve import evolve
+from sidecar.budget.session import Session
+from sidecar.journal import Journal, JournalError, SessionId, Snapshot, StoredEntry
+from sidecar.journal.freezing import ours, thaw
+
+_log = logging.getLogger(__name__)
+
+_PAGE = 500  # sessions looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A session as the journal has it, when its newest entry was written, and up to where its snapshot goes."""
+
+    session: Session
+    written_at: float
+    snapshot: int
+
+
+class History:
+    """Reads sessions. All methods raise `JournalError`."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def session(self, id: SessionId) -> Past | None:
+        """One session, if the journal has it."""
+        snapshot = (await self._journal.snapshots([id])).get(id)
+        past = _begin(snapshot)
+        after = 0 if past is None else past.session.version
+        async for stored in self._journal.read(id, after=after):
+            if past is None and stored.version > 1:
+                past = _begin(snapshot, anyway=True)
+            if past is None or stored.version > past.session.version:
+                past = _go_on(past, stored)
+        return past
+
+    async def open_sessions(self) -> AsyncIterator[Past]:
+        """Every open session; of a shared journal those that we wrote to last. In order of id."""
+        after: SessionId | None = None
+        while True:
+            heads = await self._journal.survey(after=after, limit=_PAGE)
+            chosen = [
+                head.session
+                for head in heads
+                if not head.closed and (not self._journal.shared or head.writer == self._journal.writer)
+            ]
+            for past in (await self._sessions(chosen)).values():
+                yield past
+            if len(heads) < _PAGE:
+                return
+            after = heads[-1].session
+
+    async def _sessions(self, ids: Collection[SessionId]) -> dict[SessionId, Past]:
+        """Many sessions, read together."""
+        found: dict[SessionId, Past] = {}
+        for id, snapshot in (await self._journal.snapshots(ids)).items():
+            past = _begin(snapshot)
+            if past is not None:
+                found[id] = past
+        marks = {id: found[id].session.version if id in found else 0 for id in ids}
+        async for stored in self._journal.tails(marks):
+            id = stored.session
+            if id in found or stored.version == 1:
+                found[id] = _go_on(found.get(id), stored)
+            elif marks.pop(id, None) is not None and (past := await self.session(id)) is not None:
+                found[id] = past  # its first entries are forgotten, and its snapshot is another release's
+        return found
+
+
+def _begin(snapshot: Snapshot | None, *, anyway: bool = False) -> Past | None:
+    """The session of a snapshot, if that is to be believed; or, for want of anything else, in any case."""
+    if snapshot is None or not (anyway or ours(snapshot)):
+        return None
+    try:
+        return Past(thaw(snapshot), snapshot.written_at, snapshot.version)
+    except JournalError as error:
+        if anyway:
+            raise
+        _log.warning("%s; its entries are read instead", error)
+        return None
+
+
+def _go_on(past: Past | None, stored: StoredEntry) -> Past:
+    session = None if past is None else past.session
+    version = 0 if session is None else session.version
+    try:
+        if stored.version != version + 1:
+            raise ValueError(f"version {version + 1} is missing")
+        return Past(
+            evolve(session, stored.entry, id=stored.session), stored.written_at, 0 if past is None else past.snapshot
+        )
+    except (ValueError, LookupError) as error:
+        raise JournalError(
+            f"session {stored.session!r} cannot be rebuilt: at version {stored.version}, {error}"
+        ) from error
