@@ -69,6 +69,7 @@ class Sidecar:
             journal,
             defaults=Defaults(
                 agent=config.agent,
+                mode=config.mode,
                 preset=config.preset,
                 total_tokens=config.total_tokens,
                 store_content=config.store_content,
@@ -213,6 +214,10 @@ async def _listen(runner: web.AppRunner, address: Address) -> None:
         if isinstance(address, UnixPath):
             await _check_unused(address.path)
         await site.start()
+        if isinstance(address, UnixPath):
+            # As on loopback, who can get there may speak: the agent's container has another user than this one. Its
+            # folder says who gets there.
+            await asyncio.to_thread(Path(address.path).chmod, 0o666)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {address.text}: {error.strerror or error}") from error
 

@@ -54,6 +54,20 @@ async def test_a_sidecar_listens_where_it_says(http, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_whoever_reaches_a_sockets_folder_may_speak_as_on_loopback(tmp_path):
+    """In a pod the agent's container runs as another user."""
+    async with make_app(config(listen=(UnixPath(str(tmp_path / "s")),))):
+        assert (tmp_path / "s").stat().st_mode & 0o777 == 0o666
+
+
+async def test_sessions_that_name_no_mode_have_the_configured_one(http):
+    async with make_app(config(mode="observed")) as app:
+        (api,) = app.urls["api"]
+        for body, mode in (({}, "observed"), ({"mode": "managed"}, "managed")):
+            async with http.put(f"{api}/v1/sessions/{mode}", json=body) as answer:
+                assert (await answer.json())["mode"] == mode
+
+
 async def test_health_and_metrics_are_on_a_port_that_has_no_api(http):
     async with make_app(config()) as app:
         (api,), (telemetry,) = app.urls["api"], app.urls["telemetry"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sidecar.budget.policy import PRESETS
+from sidecar.budget.policy import MODES, PRESETS
 from sidecar.config import forms
 from sidecar.config.forms import Address, HostPort
 
@@ -83,6 +83,12 @@ class Config:
     # --- what a new session starts from, where it does not say itself -----------------------------------------------
 
     agent: str = setting("unknown", "the agent of sessions that name none", forms.name, "NAME")
+    mode: Literal["managed", "observed"] = setting(
+        "managed",
+        "the mode of sessions that name none; those that OTLP opens are observed",
+        forms.choice(*MODES),
+        "managed|observed",
+    )
     preset: str = setting("standard", "the policy of sessions that name none", forms.choice(*PRESETS), "NAME")
     total_tokens: int | None = setting(
         None,

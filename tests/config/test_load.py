@@ -18,6 +18,7 @@ OTHER = {
     "durability": "full",
     "store_content": "false",
     "agent": "reviewer",
+    "mode": "observed",
     "preset": "standard",
     "total_tokens": "1_000_000",
     "adjust_interval": "1h",
