@@ -1,18 +1,17 @@
-"""The agent's telemetry led through the sidecar: its OTLP endpoint becomes ours, its former one the downstream.
+"""The agent's telemetry led through the sidecar: its OTLP endpoints become ours, its former ones the downstream.
 
 Only where nothing would be lost by it. The sidecar forwards over HTTP, so an agent that sends to a gRPC collector is
-left as it is, and the pod is told why.
+left as it is, and so is one whose endpoint cannot be seen from here; the pod is told why.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
-OWN_ENDPOINTS = tuple(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT" for signal in ("TRACES", "METRICS", "LOGS"))
+from sidecar.config import forms
+
 SIDECAR = "http://127.0.0.1:4318"
 GRPC_PORT = 4317
 # Files in the agent's container, without which the sidecar could not speak to the former endpoint.
@@ -25,16 +24,37 @@ REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 Variable = Mapping[str, Any]
 
 
+class Place(NamedTuple):
+    """A pair of variables that say where OTLP goes, what they become, and the suffix of the downstream setting."""
+
+    endpoint: str
+    protocol: str
+    ours: str
+    suffix: str
+
+
+EVERYTHING = Place("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL", SIDECAR, "")
+SIGNALS = tuple(
+    Place(
+        f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT",
+        f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL",
+        f"{SIDECAR}/v1/{signal.lower()}",
+        f"_{signal}",
+    )
+    for signal in ("TRACES", "METRICS", "LOGS")
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redirect:
-    """What changes: the agent container's variables, and those that lead the sidecar to the former endpoint."""
+    """What changes: the agent container's variables, and those that lead the sidecar to the former endpoints."""
 
     agent: Sequence[Variable]
     downstream: Sequence[Variable]
 
 
 class Kept(Exception):
-    """The endpoint stays as it is: why, in a sentence."""
+    """The endpoints stay as they are: why, in a sentence."""
 
 
 def redirect(container: Mapping[str, Any], downstream: str) -> Redirect:
@@ -43,61 +63,87 @@ def redirect(container: Mapping[str, Any], downstream: str) -> Redirect:
     Raises:
         Kept: if something would be lost.
     """
-    variables = container.get("env") or []
-    by_name = {variable["name"]: variable for variable in variables}  # the last of a name counts
-    own = [name for name in OWN_ENDPOINTS if name in by_name]
-    if own:
-        raise Kept(f"{own[0]} leads past any other endpoint")
-    former = by_name.get(ENDPOINT)
-    protocol = by_name.get(PROTOCOL, {}).get("value")
-    if former is not None:
-        _check_http(former, protocol, by_name)
-    elif container.get("envFrom") and protocol is None:
-        raise Kept(f"{ENDPOINT} may come by envFrom, where it is not seen; write it into env")
-    changed: list[Variable] = [{"name": ENDPOINT, "value": SIDECAR}]
-    if protocol is None or not protocol.startswith("http/"):
-        changed.append({"name": PROTOCOL, "value": "http/protobuf"})
-    if former is None or former.get("value") == SIDECAR:
-        return Redirect(agent=changed, downstream=())
-    names = list(_referred(former, by_name))
-    copied = [{**_renamed(by_name[name], names), "name": OURS + name} for name in names]
-    return Redirect(agent=changed, downstream=(*copied, {**_renamed(former, names), "name": downstream}))
+    variables = Variables(container.get("env") or ())
+    if container.get("envFrom") and not variables.given(EVERYTHING.endpoint):
+        raise Kept(f"{EVERYTHING.endpoint} may come by envFrom, where it is not seen; write it into env")
+    agent: list[Variable] = []
+    former: dict[str, Variable] = {}
+    for place in (EVERYTHING, *SIGNALS):
+        endpoint = variables.given(place.endpoint)
+        if endpoint is not None and endpoint.get("value") not in (SIDECAR, place.ours):
+            _check(place, endpoint, variables)
+            former.update((each["name"], each) for each in variables.copied(endpoint, downstream + place.suffix))
+        if endpoint is not None or place is EVERYTHING:
+            agent.append({"name": place.endpoint, "value": place.ours})
+        protocol = variables.given(place.protocol)
+        if (protocol is None and place is EVERYTHING) or (protocol is not None and not _is_http(protocol)):
+            agent.append({"name": place.protocol, "value": "http/protobuf"})
+    return Redirect(agent=agent, downstream=tuple(former.values()))
 
 
-def _check_http(former: Variable, protocol: str | None, by_name: Mapping[str, Variable]) -> None:
-    """The former endpoint takes OTLP over HTTP, as far as can be seen."""
-    files = [name for name in FILES if name in by_name]
-    if files:
-        raise Kept(f"{files[0]} is a file that only the agent's container has")
-    if PROTOCOL in by_name and protocol is None:
-        raise Kept(f"{PROTOCOL} is not a plain value")
-    if protocol is not None and not protocol.startswith("http/"):
-        raise Kept(f"{PROTOCOL} is {protocol}, and the sidecar forwards over HTTP")
-    if protocol is None and re.search(rf":{GRPC_PORT}/?$", former.get("value", "")):
-        raise Kept(f"{former['value']} looks like gRPC, and the sidecar forwards over HTTP")
-    value = former.get("value")
-    if value is not None and "$(" not in value and urlsplit(value).scheme not in ("http", "https"):
-        raise Kept(f"{ENDPOINT} must be an http or https URL to be forwarded to")
+def _check(place: Place, endpoint: Variable, variables: "Variables") -> None:
+    """The former endpoint takes OTLP over HTTP, and the sidecar can know where it is."""
+    for name in FILES:
+        if variables.given(name):
+            raise Kept(f"{name} is a file that only the agent's container has")
+    protocol = variables.given(place.protocol) or variables.given(EVERYTHING.protocol)
+    if protocol is not None and not _is_http(protocol):
+        raise Kept(
+            f"{protocol['name']} is {protocol.get('value', 'not a plain value')}; the sidecar forwards over HTTP"
+        )
+    if "value" not in endpoint:
+        return  # in a Secret or the like: what the agent could send to, the sidecar can
+    try:
+        url = forms.http_url(variables.expanded(endpoint))
+    except ValueError as error:
+        raise Kept(f"{place.endpoint} {error}") from None
+    if protocol is None and urlsplit(url).port == GRPC_PORT:
+        raise Kept(f"{place.endpoint} is {url}, which looks like gRPC; the sidecar forwards over HTTP")
 
 
-def _referred(variable: Variable, by_name: Mapping[str, Variable]) -> Iterator[str]:
-    """The names of the variables that a value is made of, each after those it is made of itself."""
-    found: dict[str, None] = {}
-
-    def visit(part: Variable, above: frozenset[str]) -> None:
-        for name in REFERENCE.findall(part.get("value") or ""):
-            if name in by_name and name not in above:
-                visit(by_name[name], above | {name})
-                found[name] = None
-
-    visit(variable, frozenset({variable["name"]}))
-    return iter(found)
+def _is_http(protocol: Variable) -> bool:
+    return str(protocol.get("value", "")).startswith("http/")
 
 
-def _renamed(variable: Variable, names: Sequence[str]) -> Variable:
-    """The variable, referring to the copies."""
+class Variables:
+    """A container's variables, with the references of one to earlier ones."""
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self._by_name = {variable["name"]: variable for variable in variables}  # the last of a name counts
+        self._places = {variable["name"]: place for place, variable in enumerate(variables)}
+
+    def given(self, name: str) -> Variable | None:
+        """The variable, if it is not empty."""
+        variable = self._by_name.get(name)
+        return variable if variable is not None and (variable.get("value") or "valueFrom" in variable) else None
+
+    def expanded(self, variable: Variable) -> str:
+        """The value with its references in place; what is not known before the pod runs is "1", a host and a port."""
+        if "value" not in variable:
+            return "1"
+        text: str = variable["value"]
+        for name in self._references(variable):
+            text = text.replace(f"$({name})", self.expanded(self._by_name[name]))
+        return text
+
+    def copied(self, variable: Variable, name: str) -> Iterator[Variable]:
+        """The variable under another name, after copies of all that it is made of."""
+        for reference in self._references(variable):
+            yield from self.copied(self._by_name[reference], OURS + reference)
+        yield {**variable, **_renamed(variable), "name": name}
+
+    def _references(self, variable: Variable) -> Sequence[str]:
+        names = REFERENCE.findall(variable.get("value") or "")
+        for name in names:
+            if self._places.get(name, len(self._places)) >= self._places[variable["name"]]:
+                raise Kept(f"{variable['name']} refers to {name}, which is not in env before it")
+        return names
+
+
+def _renamed(variable: Variable) -> Variable:
+    """The value, referring to the copies."""
 
     def rename(match: re.Match[str]) -> str:
-        return f"{match[0][: -len(match[1]) - 1]}{OURS}{match[1]})" if match[1] in names else match[0]
+        return f"{match[0][: -len(match[1]) - 1]}{OURS}{match[1]})"
 
-    return {**variable, "value": REFERENCE.sub(rename, variable["value"])} if "value" in variable else variable
+    return {"value": REFERENCE.sub(rename, variable["value"])} if "value" in variable else {}

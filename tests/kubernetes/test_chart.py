@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,13 @@ def is_dashboard(manifest: Mapping[str, Any]) -> bool:
 
 def settled(manifest: Any) -> Any:
     """A manifest without what differs from run to run, and without copies of files that are held elsewhere."""
-    text = yaml.safe_dump(manifest, sort_keys=True, width=1000)
-    copy: Any = yaml.safe_load(text)
+    copy: Any = deepcopy(manifest)
     kind = copy["kind"]
     if kind == "Secret":
         copy["data"] = dict.fromkeys(copy["data"], "generated")
     elif kind == "MutatingWebhookConfiguration":
         for webhook in copy["webhooks"]:
-            if len(webhook["clientConfig"].get("caBundle", "")) > 1000:
+            if len(webhook["clientConfig"].get("caBundle", "")) > 200:
                 webhook["clientConfig"]["caBundle"] = "generated"
     elif is_dashboard(copy):
         copy["data"] = dict.fromkeys(copy["data"], "a dashboard")
@@ -66,7 +66,7 @@ def test_every_way_in_passes_helms_strict_lint_for_the_oldest_and_the_newest_ver
         folder = folder_of(way, chart_folder, example_folder)
         report = helm.lint(folder, values_of(way), strict=True, namespace="agents", kube_version=f"v{version}.0")
         assert report["errors"] == []
-        assert report["messages"] == [] or folder == example_folder
+        assert [each for each in report["messages"] if "icon is recommended" not in each["error"]] == []
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
