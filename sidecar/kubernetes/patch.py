@@ -7,6 +7,7 @@ the container is left alone, so that injecting twice is injecting once.
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sidecar
@@ -172,8 +173,14 @@ def _set_variables(
 def _mark(pod: Pod, ignored: Sequence[str]) -> Iterator[Operation]:
     """Say in the pod itself what was done: a label for selectors, annotations for people."""
     yield from _set_entries(pod, "labels", {"sidecar": "true"})
-    notes = {"injected": sidecar.__version__, **({"ignored": "; ".join(ignored)} if ignored else {})}
+    notes = {"injected": _version(), **({"ignored": "; ".join(ignored)} if ignored else {})}
     yield from _set_entries(pod, "annotations", notes)
+
+
+@cache
+def _version() -> str:
+    """Looked up among the installed packages: once is enough."""
+    return sidecar.__version__
 
 
 def _set_entries(pod: Pod, field: str, entries: Mapping[str, str]) -> Iterator[Operation]:
