@@ -4,13 +4,15 @@ from typing import Final
 
 from grafana_foundation_sdk.models import dashboard as model
 
+from dashboards.fleet import SIX_HOURS
 from dashboards.house import GREEN, ORANGE, RED, YELLOW, AnyPanel, Query, Row, chooser, figure, graph, page
-from dashboards.promql import over_range, per_minute, quantile, share, shown, soonest, total, worst
+from dashboards.promql import between, over_range, per_minute, quantile, share, shown, soonest, total, worst
 from sidecar.budget.policy import COMPONENTS, STANDARD
 
 AGENT: Final = "$agent"
 COMPONENT: Final = "{{component}}"
 _HIGH, _CRITICAL = STANDARD.high_from, STANDARD.critical_from
+_BANDS: Final = {"never": ("", "0.0"), "once or twice": ("0.0", "2.0"), "three times or more": ("2.0", "+Inf")}
 
 
 def of_agent(metric: str, **labels: str) -> str:
@@ -175,9 +177,10 @@ def _shortages() -> list[AnyPanel]:
         ),
         graph(
             "Time to exhaustion",
-            "Time until the first window is full, at its present growth. No line where none grows.",
+            "Time until the first window is full, at its present growth. No line where that is more than six hours "
+            "away, or none grows.",
             "s",
-            Query(soonest(of_agent("token_budget_exhaustion_eta_seconds")), "soonest window"),
+            Query(f"{soonest(of_agent('token_budget_exhaustion_eta_seconds'))} < {SIX_HOURS}", "soonest window"),
             width=8,
         ),
     ]
@@ -301,11 +304,14 @@ def _shares() -> list[AnyPanel]:
         ),
         graph(
             "Exhaustions of a session",
-            "Sessions closed a minute, by whether they had no exhaustion, at most two, or more over their life.",
+            "Sessions closed a minute, by how often something did not fit over their whole life. The promise is: fewer "
+            "than three times.",
             "cpm",
-            Query(per_minute(of_agent("token_budget_session_exhaustions_bucket", le="0.0")), "none"),
-            Query(per_minute(of_agent("token_budget_session_exhaustions_bucket", le="2.0")), "at most two"),
-            Query(per_minute(of_agent("token_budget_session_exhaustions_count")), "all"),
+            *(
+                Query(f"({between('token_budget_session_exhaustions', *band, agent=AGENT)}) * 60", name)
+                for name, band in _BANDS.items()
+            ),
+            stacked=True,
         ),
     ]
 

@@ -19,11 +19,13 @@ from dashboards.house import (
     page,
     ranking,
 )
-from dashboards.promql import over_range, per_minute, rate, share, shown, soonest, total, worst
-from sidecar.budget.policy import STANDARD
+from dashboards.promql import between, over_range, per_minute, rate, share, shown, soonest, total, worst
+from sidecar.budget.policy import STANDARD, STATUSES
 
 _HIGH, _CRITICAL = STANDARD.high_from, STANDARD.critical_from
+_WORST_FIRST: Final = tuple(reversed(STATUSES))
 _LIMITS: Final = ((_HIGH, ORANGE), (_CRITICAL, RED))
+SIX_HOURS: Final = 6 * 3600
 REFUSED: Final = "=~partial|denied"
 TO_AGENT: Final = (
     f"/d/{UIDS['agent']}?var-agent=${{__data.fields.agent}}&${{__url_time_range}}&${{datasource:queryparam}}"
@@ -33,9 +35,8 @@ USED = shown("token_budget_window_used_tokens")
 TOTAL = shown("token_budget_window_total_tokens")
 FULLEST = shown("token_budget_window_utilization_max_ratio")
 SESSIONS = shown("token_budget_sessions")
-WINDOWS = shown("token_budget_window_sessions")
-STATUS_SECONDS = shown("token_budget_window_status_seconds_total")
-CRITICAL_SECONDS = shown("token_budget_window_status_seconds_total", status="critical")
+STATUS_SECONDS = "token_budget_window_status_seconds_total"
+CRITICAL_SECONDS = shown(STATUS_SECONDS, status="critical")
 EXHAUSTIONS = shown("token_budget_exhaustions_total")
 REQUESTS = shown("token_budget_allocations_total")
 REFUSALS = shown("token_budget_allocations_total", outcome=REFUSED)
@@ -117,10 +118,10 @@ def _figures() -> list[AnyPanel]:
 def _fullness() -> list[AnyPanel]:
     seen = "token_budget_window_call_utilization_ratio"
     bands = [
-        Query(_between(seen, "0.75", None), "up to 75 %"),
-        Query(_between(seen, "0.9", "0.75"), "75 to 90 %"),
-        Query(_between(seen, "1.0", "0.9"), "90 to 100 %"),
-        Query(_between(seen, "+Inf", "1.0"), "over 100 %"),
+        Query(between(seen, "", "0.75"), "up to 75 %"),
+        Query(between(seen, "0.75", "0.9"), "75 to 90 %"),
+        Query(between(seen, "0.9", "1.0"), "90 to 100 %"),
+        Query(between(seen, "1.0", "+Inf"), "over 100 %"),
     ]
     return [
         graph(
@@ -143,7 +144,7 @@ def _fullness() -> list[AnyPanel]:
             "Windows by status",
             "How many windows are critical (from 90 %), high (75 %), moderate (50 %) and low, at each scrape.",
             "short",
-            Query(total(WINDOWS, "status"), "{{status}}"),
+            *(Query(total(shown("token_budget_window_sessions", status=name)), name) for name in _WORST_FIRST),
             width=8,
             stacked=True,
         ),
@@ -152,7 +153,7 @@ def _fullness() -> list[AnyPanel]:
             "Time that windows spent in each status, per second: how many there were on average. Unlike the gauge "
             "beside it, it also sees what happened between two scrapes.",
             "short",
-            Query(total(rate(STATUS_SECONDS), "status"), "{{status}}"),
+            *(Query(total(rate(shown(STATUS_SECONDS, status=name))), name) for name in _WORST_FIRST),
             width=8,
             stacked=True,
         ),
@@ -166,12 +167,6 @@ def _fullness() -> list[AnyPanel]:
             percent=True,
         ),
     ]
-
-
-def _between(histogram: str, upper: str, lower: str | None) -> str:
-    """The rate of observations in a band of a histogram, bounds as its buckets have them."""
-    below = total(rate(shown(f"{histogram}_bucket", le=upper)))
-    return below if lower is None else f"{below} - {total(rate(shown(f'{histogram}_bucket', le=lower)))}"
 
 
 def _shortages() -> list[AnyPanel]:
@@ -191,9 +186,10 @@ def _shortages() -> list[AnyPanel]:
         ),
         graph(
             "Soonest exhaustion by agent",
-            "Time until the first window of an agent is full, at its present growth. No line where none grows.",
+            "Time until the first window of an agent is full, at its present growth. No line where that is more than "
+            "six hours away, or none grows.",
             "s",
-            Query(soonest(ETA, "agent"), "{{agent}}"),
+            Query(f"{soonest(ETA, 'agent')} < {SIX_HOURS}", "{{agent}}"),
         ),
         graph(
             "Compactions by agent",

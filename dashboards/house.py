@@ -49,6 +49,10 @@ COLOURS: Final = {
     "75 to 90 %": YELLOW,
     "90 to 100 %": ORANGE,
     "over 100 %": RED,
+    "never": GREEN,
+    "once or twice": YELLOW,
+    "three times or more": RED,
+    "used": "blue",
 }
 
 
@@ -267,7 +271,10 @@ def listing(
         )
     )
     for column in columns:
-        properties = [model.DynamicConfigValue(id_val="unit", value=column.unit)]
+        properties = [
+            model.DynamicConfigValue(id_val="unit", value=column.unit),
+            model.DynamicConfigValue(id_val="decimals", value=0),
+        ]
         if column.bounds:
             steps = _steps(column.bounds, "transparent").build()
             properties += [

@@ -99,7 +99,8 @@ def over_range(selector: str, *by: str) -> str:
     """Growth of a counter in the time that the dashboard shows, over pods.
 
     `$__rate_interval` is made so that each increase falls into one step's rate: summed over the steps, it is counted
-    once, whether its pod lived all the time or for minutes.
+    once, whether its pod lived all the time or for minutes. (Close to it: Prometheus may take the first increase of a
+    counter for a sixth smaller than it was, so counts are shown without decimals.)
     """
     return f"sum_over_time(({total(rate(selector), *by)})[$__range:$__interval]) * $__interval_ms / 1000"
 
@@ -113,3 +114,9 @@ def quantile(q: float, histogram: str, *by: str, **labels: str) -> str:
     """A quantile over pods, as exact as the histogram's buckets."""
     buckets = total(rate(shown(f"{histogram}_bucket", **labels)), *by, "le")
     return f"histogram_quantile({q:g}, {buckets})"
+
+
+def between(histogram: str, lower: str, upper: str, **labels: str) -> str:
+    """The rate of a histogram's observations in a band, over pods; its bounds as the buckets have them, "" for none."""
+    below = total(rate(shown(f"{histogram}_bucket", le=upper, **labels)))
+    return f"{below} - {total(rate(shown(f'{histogram}_bucket', le=lower, **labels)))}" if lower else below
