@@ -25,6 +25,7 @@ from sidecar.receivers.otlp.traces import Bounds, Placed, Traces
 from sidecar.receivers.otlp.windows import Window, observe
 from sidecar.receivers.otlp.wire import Record
 
+SLICE = 128  # observations carried out together; between two slices others get the event loop
 ORIGIN = Origin(receiver="otlp")
 WINDOWS = 10_000  # sessions remembered; what is forgotten is taken up again from the ledger
 
@@ -79,16 +80,15 @@ class Reader:
         """
         placed = self._traces.place(observations, now=self._clock() if patient else math.inf)
         refused = Refused()
-        if not placed:
-            return refused
-        try:
-            again = await self._carry_out(placed, refused)
-            if again:
-                # A session was closed or changed under our hands: look at it anew, once.
-                await self._carry_out(again, refused, last=True)
-        except (JournalError, Overloaded):
-            self._traces.put_back(placed)
-            raise
+        for start in range(0, len(placed), SLICE):
+            try:
+                again = await self._carry_out(placed[start : start + SLICE], refused)
+                if again:
+                    # A session was closed or changed under our hands: look at it anew, once.
+                    await self._carry_out(again, refused, last=True)
+            except (JournalError, Overloaded):
+                self._traces.put_back(placed[start:])
+                raise
         return refused
 
     async def _carry_out(self, placed: Sequence[Placed], refused: Refused, *, last: bool = False) -> list[Placed]:

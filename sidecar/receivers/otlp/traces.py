@@ -34,10 +34,9 @@ class Trace:
     parents: OrderedDict[str, str] = field(default_factory=OrderedDict)
     sessions: dict[str, str] = field(default_factory=dict)
     agents: dict[str, str] = field(default_factory=dict)
-    session: str | None = None  # the first that was named
+    session: str | None = None  # the first that was named; its own id where none was in time
     calls: deque[str] = field(default_factory=deque)  # spans whose usage counts
     rooted: bool = False  # its root has arrived: nothing more is to come
-    settled: bool = False  # nobody named a conversation in time, so the trace is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +143,9 @@ class Traces:
         if trace is None:
             return Placed(observation, observation.trace or observation.process or observation.service or "unknown")
         session = self._named_around(trace, observation.span) or trace.session
-        if session is None and patient and not trace.rooted and not trace.settled:
+        if session is None and patient and not trace.rooted:
             return None
         if session is None:
-            trace.settled = True
             session = trace.session = observation.trace
         return Placed(observation, session)
 

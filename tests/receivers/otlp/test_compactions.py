@@ -54,6 +54,8 @@ async def test_a_compaction_reported_without_what_it_left_is_told_with_the_next_
     assert await compactions(otlp) == []
     await otlp.logs(request_of(53_000))
     assert await compactions(otlp) == [(157_000, 53_000, "reported")]
+    await otlp.logs(request_of(30_000))
+    assert (await compactions(otlp))[1:] == [(53_000, 30_000, "inferred")]
 
 
 async def test_a_compaction_that_failed_is_none(otlp, claude, request_of):
