@@ -24,6 +24,7 @@ class StepRun(NamedTuple):
     step: Step
     items: int
     tokens_freed: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         steps: the part of the strategy to run; None is all of it.
         extent: `goal` stops as soon as `pending` fits and the component is inside its target; None is the policy's.
         first_number: the directive number of the first action, the others count on from there; None: no directives.
-        stopwatch: seconds, for the run's duration.
+        stopwatch: seconds, for how long the run and its steps took.
     """
     started = stopwatch()
     held = Overlay(
@@ -106,7 +107,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
     actions: list[Action] = []
     runs: list[StepRun] = []
     for step in strategy:
-        before, freed = len(actions), 0
+        before, freed, begun = len(actions), 0, stopwatch()
         action = ACTION[step]
         for item, size, left in _changes(step, held, goal=goal):
             freed += size - left
@@ -126,7 +127,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
                 )
             )
         if len(actions) > before:
-            runs.append(StepRun(step, len(actions) - before, freed))
+            runs.append(StepRun(step, len(actions) - before, freed, stopwatch() - begun))
     return CleanupRun(
         component=component,
         trigger=trigger,

@@ -88,6 +88,7 @@ class Turn:
             protected=self.protected,
             steps=steps,
             first_number=None if advice else session.issued + 1,
+            stopwatch=self.stopwatch,
         )
         if run.actions and not advice:
             self.emit(

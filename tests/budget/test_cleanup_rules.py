@@ -1,6 +1,7 @@
 """The rules over all steps (SPEC 3.5): what is never touched, what goes together, what is counted."""
 
 import copy
+from itertools import count
 
 import pytest
 
@@ -184,9 +185,12 @@ def test_only_the_steps_asked_for_run():
     assert acted(run) == [("remove_redundant", "said", 1_000, 0)]
 
 
-def test_the_duration_is_read_from_the_stopwatch_given():
-    ticks = iter([10.0, 10.25])
-    assert clean("working_memory", stopwatch=lambda: next(ticks)).duration == 0.25
+def test_the_durations_of_a_run_and_of_its_steps_are_read_from_the_stopwatch_given():
+    ticks = count(10.0, 0.25)
+    run = clean("working_memory", item("d", "debug", age=OLD), stopwatch=lambda: next(ticks))
+    (step,) = run.steps
+    assert step.seconds == 0.25
+    assert run.duration > step.seconds
 
 
 # Groups
