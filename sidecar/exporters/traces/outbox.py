@@ -1,0 +1,90 @@
+"""From spans to the collector: in batches, from a thread of its own, so that nobody waits for it.
+
+The SDK's batch processor does the work and reads its own settings (OTEL_BSP_*). Added here is what it does not have: a
+bound on what its shutdown may take, and a count of every span that is lost.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from typing_extensions import override
+
+# Why spans were lost, and how many; called on the event loop.
+Lost = Callable[[str, int], None]
+
+
+class _Counted(SpanExporter):
+    """An exporter that counts what it is given, what it got rid of and what it failed at. Runs in the thread."""
+
+    def __init__(self, exporter: SpanExporter, failed: Callable[[int], None]) -> None:
+        self._exporter = exporter
+        self._failed = failed
+        self.taken = 0
+        self.done = 0
+
+    @override
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.taken += len(spans)
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._exporter.export(spans)
+        finally:
+            self.done += len(spans)
+            if result is not SpanExportResult.SUCCESS:
+                self._failed(len(spans))
+        return result
+
+    @override
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+class Outbox(SpanProcessor):
+    """Takes spans on the event loop. `waiting` is how many may wait; one more is lost."""
+
+    def __init__(self, exporter: SpanExporter, lost: Lost, *, waiting: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lost = lost
+        self._counted = _Counted(exporter, self._failed)
+        self._batches = BatchSpanProcessor(self._counted, max_queue_size=waiting)
+        self._waiting = waiting
+        self._put = 0
+
+    @override
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        pass
+
+    @override
+    def on_end(self, span: ReadableSpan) -> None:
+        if self._put - self._counted.taken >= self._waiting:
+            self._lost("queue_full", 1)  # the processor itself would drop its oldest, and tell nobody
+            return
+        self._put += 1
+        self._batches.on_end(span)
+
+    async def close(self, patience: float) -> None:
+        """Export what waits, for at most so many seconds; what is left then is lost."""
+        ended = asyncio.Event()
+
+        def end() -> None:
+            self._batches.shutdown()  # type: ignore[no-untyped-call]
+            with contextlib.suppress(RuntimeError):  # the loop was not going to wait any longer, and is gone
+                self._loop.call_soon_threadsafe(ended.set)
+
+        # A daemon: a collector that hangs must not hold up the end of the process either.
+        threading.Thread(target=end, name="traces-shutdown", daemon=True).start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await ended.wait()
+        left = self._put - self._counted.done
+        if left:
+            self._lost("shutdown", left)
+
+    def _failed(self, spans: int) -> None:
+        with contextlib.suppress(RuntimeError):  # as above
+            self._loop.call_soon_threadsafe(self._lost, "failed", spans)
