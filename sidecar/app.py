@@ -20,8 +20,10 @@ from sidecar.budget.decide import Defaults
 from sidecar.config import Config
 from sidecar.config.forms import Address, HostPort, UnixPath, sqlite_path
 from sidecar.exporters.endpoint import telemetry_app
+from sidecar.exporters.forward import Downstream, Tee, endpoints
 from sidecar.exporters.live import Feed, LivePage, StreamApi
 from sidecar.exporters.prometheus import Exporter
+from sidecar.exporters.traces import traces
 from sidecar.journal import Journal, JournalError
 from sidecar.journal.memory import MemoryJournal
 from sidecar.journal.sqlite import SqliteJournal
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 # What an orderly end may take, in seconds; together they stay below the 5 that `serve` promises.
 FINISH_CALLS = 1.5
 FINISH_WRITES = 2.0
+FINISH_EXPORTS = 3.0  # what waits to go downstream and to the collector, or what `FINISH_ALL` leaves of it
+FINISH_ALL = 4.5
 # Seconds between attempts to open a journal that does not work.
 FIRST_RETRY, LAST_RETRY = 0.25, 5.0
 
@@ -64,6 +68,11 @@ class Sidecar:
         self.exporter = Exporter(
             agent=config.agent, max_agents=config.max_agents, detail=config.metrics_detail, clock=clock
         )
+        self.traces = traces(os.environ, dropped=self.exporter.dropped, clock=clock)
+        tracing = () if self.traces is None else (self.traces,)
+        if self.traces is not None:
+            self.exporter.exemplar = self.traces.exemplar
+        self.tee = Tee(_downstream(config), self.exporter, size=config.downstream_queue)
         self.feed = Feed()
         self.ledger = Ledger(
             journal,
@@ -75,7 +84,7 @@ class Sidecar:
                 store_content=config.store_content,
                 adjust_interval=config.adjust_interval,
             ),
-            sinks=(self.exporter, self.feed),
+            sinks=(*tracing, self.exporter, self.feed),  # traces first: metrics point to them
             limits=Limits(
                 waiting_commands=config.max_waiting,
                 open_sessions=config.max_sessions,
@@ -92,17 +101,19 @@ class Sidecar:
             auto_open=config.auto_open,
             max_body_bytes=config.max_body_bytes,
             set_total=config.total_tokens,
+            forward=self.tee,
             clock=clock,
         )
         self.stream = StreamApi(self.ledger, self.feed, dropped=self.exporter.dropped)
         self.receivers: Sequence[Receiver] = (
-            SessionApi(self.ledger, max_body_bytes=config.max_body_bytes),
+            SessionApi(self.ledger, max_body_bytes=config.max_body_bytes, tracing=bool(tracing)),
             EventsApi(
                 self.ledger,
                 self.exporter,
                 auto_open=config.auto_open,
                 max_body_bytes=config.max_body_bytes,
                 max_batch_events=config.max_batch_events,
+                tracing=bool(tracing),
             ),
             self.otlp,
             self.stream,
@@ -133,12 +144,13 @@ class Sidecar:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the journal and the listeners. Raises `OSError` where an address cannot be listened on."""
+        """Open the journal and the listeners. Raises `OSError` where an address or a certificate cannot be used."""
         try:
             self.exporter.start()
             await self._telemetry.setup()
             await _listen(self._telemetry, self.config.telemetry)
             await self._open_ledger()
+            await self._start_exports()
             await self._api.setup()
             for address in self.config.listen:
                 await _listen(self._api, address)
@@ -153,6 +165,8 @@ class Sidecar:
     async def stop(self) -> None:
         """Take no more calls, finish those under way, make everything durable. Under 5 seconds."""
         self.ready = False
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + FINISH_ALL
         sockets = _sockets(self._api)
         self.stream.close()
         await asyncio.gather(self._api.cleanup(), self._otlp.cleanup())
@@ -161,6 +175,7 @@ class Sidecar:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
         await self.ledger.stop(patience=FINISH_WRITES)
+        await self._stop_exports(patience=min(FINISH_EXPORTS, latest - loop.time()))
         self.exporter.stop()
         await self._telemetry.cleanup()
         for socket in sockets:
@@ -172,6 +187,19 @@ class Sidecar:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    async def _start_exports(self) -> None:
+        addresses = (*self.config.listen, self.config.otlp)
+        ours = [(each.host, each.port) for each in addresses if isinstance(each, HostPort)]
+        await self.tee.start(ours)
+        if self.traces is not None:
+            await self.traces.start(ours)
+
+    async def _stop_exports(self, *, patience: float) -> None:
+        ending = [self.tee.stop(patience=patience)]
+        if self.traces is not None:
+            ending.append(self.traces.stop(patience=patience))
+        await asyncio.gather(*ending)
 
     async def _open_ledger(self) -> None:
         try:
@@ -201,6 +229,21 @@ class Sidecar:
         """The addresses that are listened on, by what answers there; each an URL, or `unix:PATH`."""
         runners = {"api": self._api, "otlp": self._otlp, "telemetry": self._telemetry}
         return {name: list(_urls(runner)) for name, runner in runners.items()}
+
+
+def _downstream(config: Config) -> Downstream:
+    return Downstream(
+        endpoints=endpoints(
+            config.downstream,
+            traces=config.downstream_traces,
+            logs=config.downstream_logs,
+            metrics=config.downstream_metrics,
+        ),
+        headers=config.downstream_headers,
+        certificate=config.downstream_certificate,
+        client_certificate=config.downstream_client_certificate,
+        client_key=config.downstream_client_key,
+    )
 
 
 async def _listen(runner: web.AppRunner, address: Address) -> None:

@@ -23,6 +23,7 @@ from sidecar.journal import ArchiveRecord
 from sidecar.journal.readable import readable
 from sidecar.ledger import Ledger, Origin
 from sidecar.receivers.bodies import JSON, read_body
+from sidecar.receivers.callers import traced
 from sidecar.receivers.operations import BY_ID, OPERATIONS, Operation, Restore
 from sidecar.receivers.requests import LAST_NUMBER, Query, named
 from sidecar.receivers.shapes import Shape
@@ -45,10 +46,11 @@ def answer(body: Any, status: int = 200) -> web.Response:
 
 
 class SessionApi:
-    """Sessions, and everything below one."""
+    """Sessions, and everything below one. `tracing`: somebody wants to know the callers' trace contexts."""
 
-    def __init__(self, ledger: Ledger, *, max_body_bytes: int) -> None:
+    def __init__(self, ledger: Ledger, *, max_body_bytes: int, tracing: bool = False) -> None:
         self._ledger = ledger
+        self._tracing = tracing
         self._limit = max_body_bytes
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -65,7 +67,7 @@ class SessionApi:
         shape = shape_of(operation.id)
         empty = None if operation.optional_body is False else b"{}"
         answered = operation.answers_directives
-        ledger, limit = self._ledger, self._limit
+        ledger, limit, tracing = self._ledger, self._limit, self._tracing
 
         async def write(request: web.Request) -> web.Response:
             session = named(request, "session", NAME)
@@ -73,7 +75,8 @@ class SessionApi:
             command = shape.read(body or empty or b"")
             if isinstance(command, Restore):
                 command = _restore(command, item=named(request, "item", NAME))
-            reply = await ledger.handle(session, command, origin=ORIGIN, answered=answered)
+            origin = traced(ORIGIN, request) if tracing else ORIGIN
+            reply = await ledger.handle(session, command, origin=origin, answered=answered)
             if reply.duplicate:
                 # What was answered first is not kept, only that it was.
                 return answer({**reply.body, "duplicate": True}) if answered else await self.read_report(request)

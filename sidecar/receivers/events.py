@@ -22,6 +22,7 @@ from sidecar.journal import JournalError
 from sidecar.ledger import Ask, Ledger, Origin, Overloaded, Tally
 from sidecar.receivers.api import answer
 from sidecar.receivers.bodies import JSON, NDJSON, TooLarge, Undecodable, read_body
+from sidecar.receivers.callers import traced
 from sidecar.receivers.operations import BatchReply
 from sidecar.receivers.problems import EVENTS_PATH, RETRYABLE, Problem, explain
 from sidecar.receivers.shapes import Malformed, Shape
@@ -73,8 +74,9 @@ _SPLIT = msgspec.json.Decoder(list[msgspec.Raw])
 
 @dataclass(slots=True)
 class Tallied:
-    """What a batch has come to so far."""
+    """What a batch has come to so far, and where it came from."""
 
+    origin: Origin
     accepted: int = 0
     duplicates: int = 0
     results: list[dict[str, Any]] = field(default_factory=list)
@@ -103,10 +105,17 @@ class Tallied:
 
 
 class EventsApi:
-    """The batch call."""
+    """The batch call. `tracing`: somebody wants to know the callers' trace contexts."""
 
     def __init__(
-        self, ledger: Ledger, tally: Tally, *, auto_open: bool, max_body_bytes: int, max_batch_events: int
+        self,
+        ledger: Ledger,
+        tally: Tally,
+        *,
+        auto_open: bool,
+        max_body_bytes: int,
+        max_batch_events: int,
+        tracing: bool = False,
     ) -> None:
         self._event, self._batch = event_shapes()
         self._ledger = ledger
@@ -114,6 +123,7 @@ class EventsApi:
         self._auto_open = auto_open
         self._max_body = max_body_bytes
         self._max_events = max_batch_events
+        self._tracing = tracing
 
     def routes(self) -> Iterable[web.RouteDef]:
         """The one call."""
@@ -124,7 +134,7 @@ class EventsApi:
         body = await read_body(request, self._max_body, accept=(JSON, NDJSON))
         lines = request.content_type == NDJSON
         events = split_lines(body, self._max_events) if lines else split_array(body, self._max_events)
-        batch = Tallied()
+        batch = Tallied(traced(ORIGIN, request) if self._tracing else ORIGIN)
         for start in range(0, len(events), CHUNK):
             chunk = events[start : start + CHUNK]
             # Lines are checked one by one: joined, two half objects could make a whole one.
@@ -159,7 +169,7 @@ class EventsApi:
             else:
                 asks.append((index, event))
         try:
-            replies = await self._ledger.handle_all([self._ask(event) for _, event in asks])
+            replies = await self._ledger.handle_all([self._ask(event, batch.origin) for _, event in asks])
         except (JournalError, Overloaded) as error:
             replies = [error] * len(asks)
         for (index, event), reply in zip(asks, replies, strict=True):
@@ -172,11 +182,11 @@ class EventsApi:
                 if event.type in ANSWERED:
                     batch.results.append({"index": index, **reply.body})
 
-    def _ask(self, event: Event) -> Ask:
+    def _ask(self, event: Event, origin: Origin) -> Ask:
         return Ask(
             session=event.session,
             command=cast("Command", event),
-            origin=ORIGIN,
+            origin=origin,
             answered=event.type in ANSWERED,
             auto_open=self._auto_open,
         )

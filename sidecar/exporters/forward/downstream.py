@@ -44,9 +44,15 @@ class Downstream:
 
     def tls(self) -> ssl.SSLContext:
         """What https is spoken with. Raises `OSError` where a file holds no certificate or key."""
-        context = ssl.create_default_context(cafile=self.certificate)
-        if self.client_certificate is not None:
-            context.load_cert_chain(self.client_certificate, self.client_key)
+        name, file = "downstream_certificate", self.certificate
+        try:
+            context = ssl.create_default_context(cafile=file)
+            if self.client_certificate is not None:
+                name, file = "downstream_client_certificate", self.client_certificate
+                # Never asks for a passphrase: there is nobody to answer.
+                context.load_cert_chain(file, self.client_key, password="")
+        except OSError as error:
+            raise OSError(error.errno, f"{name} {file} cannot be used: {error.strerror or error}") from error
         return context
 
     def passed_on(self, headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:

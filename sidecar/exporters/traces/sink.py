@@ -1,8 +1,6 @@
 """The sink: records in, spans out, and for each record the exemplar that leads a metric to its trace."""
 
 import logging
-import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -29,13 +27,19 @@ WAITING: Final = 2_048  # spans, where OTEL_BSP_MAX_QUEUE_SIZE does not say
 class Traces:
     """Exports spans to `endpoint` between `start` and `stop`. A `Sink` of the ledger; make it the first one.
 
-    `dropped` counts what is lost: what, why, how many. `clock`: nanoseconds since the epoch.
+    `dropped` counts what is lost: what, why, how many. `clock`: seconds since the epoch.
     """
 
     def __init__(
-        self, endpoint: str, *, dropped: Callable[[str, str, int], None], clock: Callable[[], int] = time.time_ns
+        self,
+        endpoint: str,
+        environment: Mapping[str, str],
+        *,
+        dropped: Callable[[str, str, int], None],
+        clock: Callable[[], float],
     ) -> None:
         self._endpoint = endpoint
+        self._environment = environment
         self._dropped = dropped
         self._clock = clock
         self._outbox: Outbox | None = None
@@ -50,9 +54,9 @@ class Traces:
         self._outbox = Outbox(
             OTLPSpanExporter(endpoint=self._endpoint),
             lambda reason, count: self._dropped("span", reason, count),
-            waiting=_number("OTEL_BSP_MAX_QUEUE_SIZE", WAITING),
+            waiting=_number(self._environment.get("OTEL_BSP_MAX_QUEUE_SIZE"), WAITING),
         )
-        provider = TracerProvider(resource=resource(os.environ), shutdown_on_exit=False)
+        provider = TracerProvider(resource=resource(self._environment), shutdown_on_exit=False)
         # The provider has read OTEL_TRACES_SAMPLER: that decides where nobody calls.
         provider.sampler = KeepRemarkable(provider.sampler)
         provider.add_span_processor(self._outbox)
@@ -89,6 +93,5 @@ def resource(environment: Mapping[str, str]) -> Resource:
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
 
 
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() and int(text) > 0 else default
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() and int(text) > 0 else default

@@ -33,9 +33,9 @@ Attributes = dict[str, Any]
 
 
 class Spans:
-    """Makes spans with `tracer`; `clock` is the time in nanoseconds since the epoch."""
+    """Makes spans with `tracer`; `clock` is the time, in seconds since the epoch."""
 
-    def __init__(self, tracer: Tracer, *, clock: Callable[[], int]) -> None:
+    def __init__(self, tracer: Tracer, *, clock: Callable[[], float]) -> None:
         self._tracer = tracer
         self._clock = clock
 
@@ -44,7 +44,7 @@ class Spans:
         entries = [stored.entry for stored in record.entries if type(stored.entry) in _TOLD]
         if not entries and not record.runs:
             return None
-        return _Telling(self._tracer, record, self._clock()).tell(entries)
+        return _Telling(self._tracer, record, int(self._clock() * _NANO)).tell(entries)
 
 
 class _Telling:

@@ -14,6 +14,7 @@ from sidecar.budget.errors import BudgetError, Conflict, NotFound
 from sidecar.budget.session import Session
 from sidecar.journal import JournalError
 from sidecar.ledger import Ask, Ledger, Origin, Overloaded
+from sidecar.ledger.trace_context import from_ids
 from sidecar.receivers.otlp.calibration import Calibration
 from sidecar.receivers.otlp.emitters import observe as read_record
 from sidecar.receivers.otlp.emitters.genai import agent_run
@@ -26,7 +27,6 @@ from sidecar.receivers.otlp.windows import Window, observe
 from sidecar.receivers.otlp.wire import Record
 
 SLICE = 128  # observations carried out together; between two slices others get the event loop
-ORIGIN = Origin(receiver="otlp")
 WINDOWS = 10_000  # sessions remembered; what is forgotten is taken up again from the ledger
 
 
@@ -169,9 +169,10 @@ class Reader:
                 if not self._auto_open or (session is not None and observation.at <= session.clock):
                     continue  # late news of a session that is over
                 command = open_command(observation, parent=each.parent, now=now, set_total=self._set_total)
-                asks.append(_ask(id, command))
+                asks.append(_ask(id, command, observation))
                 state.opened(command)
-            asks += [_ask(id, each) for each in observe(window, observation, state, self._calibration, now=now)]
+            commands = observe(window, observation, state, self._calibration, now=now)
+            asks += [_ask(id, command, observation) for command in commands]
             if isinstance(observation, Call) and observation.input is not None and not observation.side:
                 self._traces.count(observation)
             if isinstance(observation, End):
@@ -192,5 +193,6 @@ class Reader:
         return window
 
 
-def _ask(session: str, command: Command) -> Ask:
-    return Ask(session=session, command=command, origin=ORIGIN, answered=False)
+def _ask(session: str, command: Command, because: AnyObservation) -> Ask:
+    origin = Origin(receiver="otlp", context=from_ids(because.trace, because.span))
+    return Ask(session=session, command=command, origin=origin, answered=False)
