@@ -9,6 +9,7 @@ import jsonpatch
 import kubernetes_validate
 import pytest
 
+from sidecar.config.load import load as load_config
 from sidecar.kubernetes import PREFIX
 from sidecar.kubernetes.admission import NotAReview, answer
 from sidecar.kubernetes.injection import Injection, InjectionError, load
@@ -121,6 +122,16 @@ def test_every_wish_of_a_pod_is_granted(review, shipped):
     assert {"name": "token-budget-config", "configMap": {"name": "budget-settings"}} in pod["spec"]["volumes"]
     assert container["image"] == "registry.example:5000/sidecar@sha256:" + "0" * 64
     assert container["resources"] == {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "64Mi"}}
+
+
+@pytest.mark.parametrize("name", ["pod", "deployment", "collector"])
+def test_the_sidecar_would_start_with_what_the_injector_sets(name, review, shipped):
+    settings = variables(sidecar_of(patched(review(name), shipped)))
+    known = {key: value.replace("$(AGENT_COLLECTOR)", "http://10.0.0.1") for key, value in settings.items()
+             if isinstance(value, str) and key != "TOKEN_BUDGET_CONFIG"}  # fmt: skip
+    config = load_config({}, known).config
+    assert config.downstream == ("http://10.0.0.1:4318" if name == "collector" else None)
+    assert config.mode == ("observed" if name == "collector" else "managed")
 
 
 def test_an_agents_name_is_a_name_and_no_reference_to_a_variable(review, shipped):

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from cloudcoil.models.prometheus_operator import v1 as operator
 
+from sidecar.config.load import load
 from tests.kubernetes.ways import EXAMPLE_WAYS, WAYS, is_native, values_of
 
 EVERY_WAY = [*WAYS, *EXAMPLE_WAYS]
@@ -217,6 +218,23 @@ def test_settings_of_every_type_are_written_in_full(rendered, one):
     assert settings["TOKEN_BUDGET_TOTAL_TOKENS"] == settings["TOKEN_BUDGET_MAX_SESSIONS"] == "1000000"
     assert settings["TOKEN_BUDGET_METRICS_DETAIL"] == "true"
     assert settings["TOKEN_BUDGET_IDLE_AFTER"] == "30m"
+
+
+@pytest.mark.parametrize("way", EVERY_WAY)
+def test_the_sidecar_would_start_with_what_the_chart_sets(way, rendered):
+    """An unknown setting or a bad value stops it, and a pod with it."""
+    containers = [
+        container
+        for spec in pod_specs(rendered(way))
+        for container in (*spec.get("initContainers", ()), *spec["containers"])
+        if container["name"] == "token-budget-sidecar"
+    ]
+    assert containers or way == "injector-placed"
+    for container in containers:
+        environment = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+        mounted = environment.pop("TOKEN_BUDGET_CONFIG", None)
+        assert mounted in (None, "/etc/token-budget/config.toml")
+        assert load({}, environment).config.journal == "sqlite:////data/journal.db"
 
 
 def test_changed_files_make_new_pods(render, example_folder, one):
