@@ -54,7 +54,9 @@ def thaw(snapshot: Snapshot) -> Session:
     except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
         raise JournalError(f"the snapshot of session {snapshot.session!r} cannot be read: {error}") from error
     if (session.id, session.version) != (snapshot.session, snapshot.version):
-        raise JournalError(f"the snapshot of session {snapshot.session!r} is that of another one, or of another version")
+        raise JournalError(
+            f"the snapshot of session {snapshot.session!r} is that of another one, or of another version"
+        )
     return session
 
 
@@ -77,7 +79,9 @@ def stamp() -> str:
         waiting.extend(get_args(hint))
         if isinstance(hint, type) and is_dataclass(hint) and hint.__name__ not in ("Policy", "ComponentPolicy"):
             hints = get_type_hints(hint)
-            described.append(f"{hint.__name__}({', '.join(f'{field.name}: {hints[field.name]}' for field in fields(hint))})")
+            described.append(
+                f"{hint.__name__}({', '.join(f'{field.name}: {hints[field.name]}' for field in fields(hint))})"
+            )
             waiting.extend(hints[field.name] for field in fields(hint))
     digest = blake2b("\n".join(sorted(described)).encode(), digest_size=8).hexdigest()
     return f"{sidecar.__version__} {digest}"

@@ -35,13 +35,10 @@ _Row: TypeAlias = tuple[SessionId, int, float, bytes, int]  # session, first, wr
 
 _log = logging.getLogger(__name__)
 
-# A frame is stored only where it comes next; `changes()` tells.
-_STORE_FRAME = """
-    INSERT INTO frames (session, first, count, written_at, closes, entries)
-    SELECT :session, :first, :count, :written_at, :closes, :entries
-    WHERE :first = coalesce(
-        (SELECT first + count FROM frames WHERE session = :session ORDER BY first DESC LIMIT 1), 1)
-"""
+# A frame is stored only where it comes next. Asked in one statement, SQLite would make a table for the answer first,
+# which takes longer than the insert.
+_NEXT = "SELECT first + count FROM frames WHERE session = ? ORDER BY first DESC LIMIT 1"
+_STORE_FRAME = "INSERT INTO frames (session, first, count, written_at, closes, entries) VALUES (?, ?, ?, ?, ?, ?)"
 _READ_ALL = "SELECT session, first, written_at, entries, id FROM frames WHERE id > ? ORDER BY id LIMIT ?"
 _READ_SESSION = """
     SELECT session, first, written_at, entries, first FROM frames
@@ -139,7 +136,9 @@ class SqliteJournal:
 
     async def survey(self, *, after: SessionId | None, limit: int) -> Sequence[Head]:
         """Where all sessions stand, in order of id."""
-        return [history.head_of(row) for row in await self._select(history.SURVEY, {"after": after or "", "limit": limit})]
+        return [
+            history.head_of(row) for row in await self._select(history.SURVEY, {"after": after or "", "limit": limit})
+        ]
 
     async def tails(self, marks: Mapping[SessionId, int]) -> AsyncIterator[StoredEntry]:
         """The entries of many sessions, each after a version."""
@@ -277,19 +276,16 @@ class SqliteJournal:
         size = 0
         with self._transaction("cannot store") as write:
             for frame in frames:
-                data = encode(frame.entries)
-                size += len(data)
-                row = {
-                    "session": frame.session,
-                    "first": frame.first,
-                    "count": len(frame.entries),
-                    "written_at": frame.written_at,
-                    "closes": isinstance(frame.entries[-1], Closed),
-                    "entries": data,
-                }
-                stored = write(_STORE_FRAME, row).rowcount == 1
+                newest = write(_NEXT, (frame.session,)).fetchone()
+                stored = frame.first == (1 if newest is None else newest[0])
                 if stored:
-                    size += store_archive(write, frame)
+                    data = encode(frame.entries)
+                    closes = isinstance(frame.entries[-1], Closed)
+                    write(
+                        _STORE_FRAME,
+                        (frame.session, frame.first, len(frame.entries), frame.written_at, closes, data),
+                    )
+                    size += len(data) + store_archive(write, frame)
                 outcomes.append("stored" if stored else "conflict")
         self._pages += 2 + len(frames) + size // 4096
         return outcomes

@@ -94,6 +94,8 @@ class SqliteFile:
         if mode != "wal":
             raise JournalError(f"journal {self.path} cannot be opened: its file system has no write-ahead log ({mode})")
         for step in range(version + 1 if tables else 1, SCHEMA_VERSION + 1):
-            schema = resources.files("sidecar.journal").joinpath(f"schema/sqlite-{step}.sql").read_text(encoding="utf-8")
+            schema = (
+                resources.files("sidecar.journal").joinpath(f"schema/sqlite-{step}.sql").read_text(encoding="utf-8")
+            )
             stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step};"
             self.writer.executescript(f"BEGIN IMMEDIATE; {schema} {stamp} COMMIT;")

@@ -3,13 +3,14 @@
 DESIGN: the key (session, first version) is the concurrency control; archive and contents share the frame's transaction.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sidecar.budget.entries import AnyEntry, ItemPut
-from sidecar.journal import ArchiveRecord, Journal
-from tests.journal.shapes import compressed, erased, frame, noted, opened, put, removed
+from sidecar.journal import ArchiveRecord, Head, Journal, Snapshot
+from tests.journal.shapes import closed, compressed, erased, frame, noted, opened, put, removed
 
 
 async def versions(journal: Journal, session: str | None = None, **range_: int) -> list[int]:
@@ -25,6 +26,10 @@ async def content(journal: Journal, item: str) -> str | None:
     record = await journal.archive_record("s", item)
     assert record is not None
     return record.content
+
+
+def snapshot(version: int, session: str = "s", state: bytes = b"state") -> Snapshot:
+    return Snapshot(session=session, version=version, written_at=1_000.0 + version, stamp="stamp", state=state)
 
 
 class JournalContract:
@@ -234,3 +239,119 @@ class JournalContract:
         await journal.append([frame(1, removed("i"), erased()), frame(1, removed("i"), session="other")])
         assert await archived(journal) == []
         assert await archived(journal, "other") == ["i"]
+
+    # --- where sessions stand
+
+    async def test_a_head_tells_the_newest_version_and_when_and_by_whom_it_was_written(self, journal: Journal) -> None:
+        await journal.append([frame(1, opened()), frame(2, *noted(3)), frame(1, opened(), closed(), session="t")])
+        s = Head(session="s", version=4, written_at=1_002.0, writer=journal.writer, closed=False)
+        t = Head(session="t", version=2, written_at=1_001.0, writer=journal.writer, closed=True)
+        assert await journal.heads(["t", "nobody", "s"]) == {"s": s, "t": t}
+        assert await journal.heads([]) == {}
+        assert await journal.survey(after=None, limit=10) == [s, t]
+        assert await journal.survey(after="s", limit=10) == [t]
+        assert await journal.survey(after=None, limit=1) == [s]
+
+    async def test_a_session_opened_again_is_not_closed(self, journal: Journal) -> None:
+        await journal.append([frame(1, opened(), closed()), frame(3, opened())])
+        assert [head.closed for head in await journal.survey(after=None, limit=10)] == [False]
+
+    async def test_tails_are_what_follows_a_mark_in_each_session(self, journal: Journal) -> None:
+        for first in (1, 3, 5):
+            await journal.append([frame(first, *noted(2), session=session) for session in ("c", "a", "b")])
+        found: dict[str, list[int]] = {}
+        async for stored in journal.tails({"b": 2, "a": 0, "nobody": 7, "c": 6}):
+            found.setdefault(stored.session, []).append(stored.version)
+        assert found == {"b": [3, 4, 5, 6], "a": [1, 2, 3, 4, 5, 6]}
+
+    async def test_long_tails_are_read_whole(self, journal: Journal) -> None:
+        for first in range(1, 601):
+            await journal.append([frame(first, *noted(1), session=session) for session in ("a", "b")])
+        assert len([each async for each in journal.tails({"a": 100, "b": 0})]) == 500 + 600
+
+    # --- snapshots
+
+    async def test_the_newest_snapshot_of_a_session_is_kept(self, journal: Journal) -> None:
+        await journal.append([frame(1, *noted(9), session=session) for session in ("s", "t")])
+        await journal.keep_snapshots([snapshot(3), snapshot(2, "t")])
+        await journal.keep_snapshots([snapshot(9, state=b"\x00newer"), snapshot(1, "t")])
+        assert await journal.snapshots(["s", "t", "nobody"]) == {
+            "s": snapshot(9, state=b"\x00newer"),
+            "t": snapshot(2, "t"),
+        }
+
+    async def test_a_snapshot_of_a_session_that_is_not_there_is_not_kept(self, journal: Journal) -> None:
+        await journal.keep_snapshots([snapshot(3)])
+        assert await journal.snapshots(["s"]) == {}
+
+    # --- forgetting
+
+    async def test_a_closed_session_is_forgotten_with_all_that_is_its_own(self, journal: Journal) -> None:
+        for session in ("s", "other"):
+            entries = opened(), put("i", content=2), removed("i", content=2), closed()
+            await journal.append([frame(1, *entries, session=session, contents={2: "text"})])
+            await journal.keep_snapshots([snapshot(4, session)])
+        size = await journal.size()
+        assert await journal.forget_session((await journal.heads(["s"]))["s"])
+        assert await journal.size() <= size
+        assert await journal.sessions(after=None, limit=10) == ["other"]
+        assert await versions(journal) == [1, 2, 3, 4]
+        assert await journal.snapshots(["s"]) == {}
+        assert await archived(journal) == []
+        # The id is as new: the same item and version, and nothing of the former.
+        assert await journal.append([frame(1, opened(), put("i", content=2), removed("i", content=2))]) == ["stored"]
+        assert await content(journal, "i") is None
+        other = await journal.archive_record("other", "i")
+        assert other is not None
+        assert other.content == "text"
+
+    async def test_a_session_that_is_open_or_has_moved_on_is_not_forgotten(self, journal: Journal) -> None:
+        await journal.append([frame(1, opened(), closed())])
+        head = (await journal.heads(["s"]))["s"]
+        assert not await journal.forget_session(replace(head, session="nobody"))
+        await journal.append([frame(3, opened())])
+        assert not await journal.forget_session(head)
+        assert not await journal.forget_session((await journal.heads(["s"]))["s"])
+        assert await versions(journal) == [1, 2, 3]
+
+    async def test_a_long_session_is_forgotten_whole(self, journal: Journal) -> None:
+        for first in range(1, 1_201):
+            await journal.append([frame(first, removed(f"i{first}"))])
+        await journal.append([frame(1_201, closed())])
+        assert await journal.forget_session((await journal.heads(["s"]))["s"])
+        assert await versions(journal) == []
+        assert await archived(journal) == []
+
+    @pytest.mark.parametrize(
+        ("covered", "before", "left"),
+        [
+            (None, 2_000.0, 1),  # no snapshot covers anything
+            (7, 1_003.0, 3),  # frames 1 and 2-2 are older
+            (4, 2_000.0, 5),  # the snapshot ends there
+            (3, 2_000.0, 3),  # within a frame: all of it is still needed
+            (7, 2_000.0, 7),  # the newest frame stays
+            (7, 0.0, 1),
+        ],
+    )
+    async def test_old_entries_that_a_snapshot_covers_are_forgotten_from_the_front(
+        self, journal: Journal, covered: int | None, before: float, left: int
+    ) -> None:
+        for first, count in ((1, 1), (2, 1), (3, 2), (5, 2), (7, 1)):
+            await journal.append([frame(first, *noted(count)), frame(first, *noted(count), session="other")])
+        if covered is not None:
+            await journal.keep_snapshots([snapshot(covered)])
+        assert await journal.forget_entries("s", before=before) == left - 1
+        assert await versions(journal, "s") == list(range(left, 8))
+        assert await versions(journal, "s", after=5) == [6, 7][max(0, left - 6) :]
+        assert await versions(journal, "other") == list(range(1, 8))
+        assert await journal.append([frame(8, *noted(1))]) == ["stored"]
+
+    async def test_old_records_are_forgotten_with_their_contents(self, journal: Journal) -> None:
+        first = put("old", content=1), removed("old", content=1)
+        await journal.append([frame(1, *first, contents={1: "old text"})])
+        await journal.append([frame(3, put("new", content=3), removed("new", content=3), contents={3: "new text"})])
+        assert await journal.forget_archive("s", before=1_002.0) == 1
+        assert await archived(journal) == ["new"]
+        assert await content(journal, "new") == "new text"
+        await journal.append([frame(5, removed("old", content=1))])
+        assert await content(journal, "old") is None

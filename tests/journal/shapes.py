@@ -7,7 +7,17 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from sidecar.budget.entries import Action, AnyEntry, ArchiveErased, CleanedUp, ItemPut, ItemRemoved, Noted, Opened
+from sidecar.budget.entries import (
+    Action,
+    AnyEntry,
+    ArchiveErased,
+    CleanedUp,
+    Closed,
+    ItemPut,
+    ItemRemoved,
+    Noted,
+    Opened,
+)
 from sidecar.budget.items import Item
 from sidecar.budget.policy import STANDARD
 from sidecar.journal import Frame
@@ -60,6 +70,10 @@ def frame(first: int, *entries: AnyEntry, session: str = "s", contents: Mapping[
 
 def opened() -> Opened:
     return Opened(time=1.0, agent="a", mode="managed", preset="standard", total_tokens=200_000, shares=STANDARD.shares)
+
+
+def closed() -> Closed:
+    return Closed(time=8.0)
 
 
 def noted(count: int = 1) -> Sequence[Noted]:

@@ -50,9 +50,13 @@ commands = st.one_of(
     st.builds(c.Acknowledge, through=st.integers(0, 9), sizes=st.dictionaries(ids, sizes, max_size=2)),
     st.builds(c.CleanUp, component=components),
     st.builds(c.AdjustShares),
-    st.builds(c.PlanTasks, tasks=st.lists(st.builds(c.TaskSpec, id=names, files=st.just(["f"])), min_size=1, max_size=2)),
+    st.builds(
+        c.PlanTasks, tasks=st.lists(st.builds(c.TaskSpec, id=names, files=st.just(["f"])), min_size=1, max_size=2)
+    ),
     st.builds(c.CompleteTask, task=names),
-    st.builds(c.ChangeSession, total_tokens=st.none() | st.just(150_000), mode=st.sampled_from(["managed", "observed"])),
+    st.builds(
+        c.ChangeSession, total_tokens=st.none() | st.just(150_000), mode=st.sampled_from(["managed", "observed"])
+    ),
     st.builds(c.SyncWindow, items=st.just([]), through=st.integers(0, 9)),
     st.builds(c.CloseSession),
     st.builds(c.OpenSession, agent=names),

@@ -1,0 +1,128 @@
+"""Connections to PostgreSQL, its tables, and what its errors mean.
+
+A pool of a few connections; a broken one is replaced when it is next asked for. An error of the world (connection,
+timeout, read-only after a failover, disk full) is a `JournalError`, and makes every connection new: after a failover
+the name may lead elsewhere. A serialization failure or a deadlock stored nothing, which is what a conflict says.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from importlib import resources
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from sidecar.journal import JournalError
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+SCHEMA = "token_budget"
+SCHEMA_VERSION = 1  # the last of schema/postgres-*.sql
+_MIGRATING = 0x746F6B62  # the advisory lock under which one replica at a time migrates
+CONNECTIONS = 8
+_CONNECT_SECONDS = 3.0
+_COMMAND_SECONDS = 10.0
+
+Conflicting = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_World = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncio.TimeoutError)
+
+
+class Store:
+    """The database behind a journal."""
+
+    def __init__(self, url: str, *, synchronous: bool) -> None:
+        self._url = url
+        self._settings = {"application_name": "token-budget-sidecar", "search_path": SCHEMA}
+        if synchronous:
+            self._settings["synchronous_commit"] = "on"
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        parts = urlsplit(url)
+        self.name = f"{parts.hostname or ''}{parts.path}"
+
+    async def open(self) -> None:
+        """Connect, and bring the tables up to date."""
+        with self.failing("cannot be opened"):
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=CONNECTIONS,
+                timeout=_CONNECT_SECONDS,
+                command_timeout=_COMMAND_SECONDS,
+                server_settings=self._settings,
+            )
+        try:
+            async with self.connection("cannot be opened") as connection:
+                await _migrate(connection, self.name)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(1.0):
+                await pool.close()
+        except (*_World, asyncio.CancelledError):
+            pool.terminate()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened."""
+        return self._pool is not None
+
+    @contextlib.asynccontextmanager
+    async def connection(self, what: str) -> AsyncIterator[Connection]:
+        """A connection of the pool; errors are `JournalError`s that say `what` failed."""
+        if self._pool is None:
+            raise JournalError(f"journal {self.name} is not open")
+        pool = self._pool
+        with self.failing(what):
+            try:
+                async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
+                    yield connection
+            except (*Conflicting, JournalError):
+                raise
+            except _World:
+                with contextlib.suppress(asyncpg.InterfaceError):
+                    await pool.expire_connections()
+                raise
+
+    @contextlib.contextmanager
+    def failing(self, what: str) -> Any:
+        """Say what failed, where, and why."""
+        try:
+            yield
+        except JournalError:
+            raise
+        except Conflicting:
+            raise
+        except _World as error:
+            reason = str(error) or type(error).__name__
+            raise JournalError(f"journal {self.name} {what}: {reason}") from error
+
+
+async def _migrate(connection: Connection, name: str) -> None:
+    """Bring the tables up to date; several replicas may come at once, and each waits for the one before it."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATING)
+        if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", SCHEMA):
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}")
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, applied_at timestamptz NOT NULL)"
+        )
+        version = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_versions")
+        if version > SCHEMA_VERSION:
+            raise JournalError(
+                f"journal {name} cannot be opened: a newer version of this program wrote it"
+                f" (schema {version}, known up to {SCHEMA_VERSION})"
+            )
+        for step in range(version + 1, SCHEMA_VERSION + 1):
+            await connection.execute(
+                resources.files("sidecar.journal").joinpath(f"schema/postgres-{step}.sql").read_text(encoding="utf-8")
+            )
+            await connection.execute("INSERT INTO schema_versions VALUES ($1, now())", step)
