@@ -55,7 +55,7 @@ class Curve:
         for column, value in zip(self.columns, row, strict=True):
             column.append(value)
         if len(self.columns[0]) >= 2 * POINTS:
-            self.columns = [column[::2] for column in self.columns]
+            self.columns = [column[1::2] for column in self.columns]  # the latest stays
             self.stride *= 2
 
     def reply(self) -> dict[str, Any]:
