@@ -1,4 +1,4 @@
-"""A collector in the test's own process: OTLP/HTTP on a real listener that answers as it is told and keeps all it got."""
+"""A collector in the test's own process: OTLP/HTTP on a real listener. It answers as told and keeps what it got."""
 
 import asyncio
 import gzip
