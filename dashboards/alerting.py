@@ -241,6 +241,7 @@ def _sidecars() -> list[Alert]:
 def burning(objective: Objective, burn: Burn) -> Alert:
     """The alert on one pair of windows of an objective."""
     limit = f"{burn.factor:g} * {objective.budget:g}"
+    often = "more often than" if burn.factor == 1 else f"{burn.factor:g} times as often as"
     enough = increase(events(objective, "count"), burn.long, *OWNER)
     return Alert(
         name=objective.alert,
@@ -248,7 +249,7 @@ def burning(objective: Objective, burn: Burn) -> Alert:
         expression=f"{error_ratio(objective, burn.long)} > {limit} and {error_ratio(objective, burn.short)} > {limit}"
         f" and {enough} >= {objective.least}",
         labels=(("window", burn.long),),
-        summary=f"{objective.title}: what may fail is used up {burn.factor:g} times too fast",
+        summary=f"{objective.title} break their promise {often} they may",
         description=f"{objective.promise}: {SHARE} of the last {burn.long} did not keep to it, {objective.budget:.0%} "
         f"may. It still goes on in the last {burn.short}.",
         dashboard="objectives",

@@ -97,7 +97,7 @@ def _closer(objective: Objective) -> list[AnyPanel]:
     exemplars = objective.key in {"decision", "cleanup"}
     return [
         graph(
-            f"{objective.title} that were good",
+            f"{objective.title} that kept the promise",
             f"{objective.promise}: the share that was" + (f", by {group}." if group else "."),
             "percentunit",
             Query(share(within, whole), legend, exemplars=exemplars),

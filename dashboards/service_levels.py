@@ -89,7 +89,7 @@ OBJECTIVES: Final = (
     ),
     Objective(
         key="emergency",
-        title="Emergencies",
+        title="Sessions",
         promise="A session is exhausted fewer than three times",
         histogram="token_budget_session_exhaustions",
         bound=2,

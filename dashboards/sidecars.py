@@ -135,16 +135,22 @@ def _journal() -> list[AnyPanel]:
             "none",
             Query(soonest(JOURNAL_UP), "worst"),
             Query(f"avg({JOURNAL_UP})", "share"),
-            width=8,
+            width=6,
             top=1,
         ),
         graph(
             "Entries made durable",
-            "Entries a minute, and how many of them an append held on average: many share one under load.",
+            "Entries a minute.",
+            "cpm",
+            Query(per_minute(ENTRIES), "entries"),
+            width=6,
+        ),
+        graph(
+            "Entries of an append",
+            "How many entries an append held on average: under load many share one.",
             "short",
-            Query(per_minute(ENTRIES), "entries a minute"),
-            Query(share(total(rate(ENTRIES)), total(rate(shown(f"{APPEND}_count")))), "entries an append"),
-            width=8,
+            Query(share(total(rate(ENTRIES)), total(rate(shown(f"{APPEND}_count")))), "entries"),
+            width=6,
         ),
         graph(
             "Duration of appends",
@@ -153,7 +159,7 @@ def _journal() -> list[AnyPanel]:
             "s",
             Query(quantile(0.5, APPEND), "median"),
             Query(quantile(0.99, APPEND), "99th percentile"),
-            width=8,
+            width=6,
         ),
     ]
 
