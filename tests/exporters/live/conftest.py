@@ -13,7 +13,7 @@ import pytest
 from sidecar.app import Sidecar, make_app
 from sidecar.config import Config
 from sidecar.config.forms import HostPort
-from sidecar.exporters.live.feed import Feed
+from sidecar.exporters.live.feed import CAPACITY, Feed
 
 LOOPBACK = HostPort("127.0.0.1", 0)
 SOON = 10.0  # seconds that an event may take on a busy machine
@@ -101,17 +101,23 @@ class Client:
             yield Reader(answer)
 
 
+@asynccontextmanager
+async def serving(*, capacity: int = CAPACITY, journal: Any = None, **settings: Any) -> AsyncIterator[Any]:
+    """A sidecar that runs, and a client of it. `capacity`: of its feed."""
+    app = make_app(config(**settings), journal=journal)
+    app.feed._capacity = capacity
+    async with app, client_of(app) as client:
+        yield app, client
+
+
 @pytest.fixture
 async def build() -> AsyncIterator[Callable[..., Any]]:
     """Start sidecars with settings of their own, each with a client of it; all are stopped in the end."""
     async with AsyncExitStack() as stack:
 
-        async def start(*, capacity: int | None = None, journal: Any = None, **settings: Any) -> tuple[Sidecar, Client]:
-            app = make_app(config(**settings), journal=journal)
-            if capacity is not None:
-                app.feed.__init__(capacity)  # type: ignore[misc]
-            await stack.enter_async_context(app)
-            return app, await stack.enter_async_context(client_of(app))
+        async def start(**settings: Any) -> tuple[Sidecar, Client]:
+            started: tuple[Sidecar, Client] = await stack.enter_async_context(serving(**settings))
+            return started
 
         yield start
 

@@ -5,9 +5,9 @@ export const sessionPath = (session, ...rest) => ["v1/sessions", session, ...res
 export async function call(path, { method = "GET", body, signal } = {}) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   const answer = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
-  const read = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(read.detail ?? `${answer.status} ${answer.statusText}`);
-  return read;
+  if (answer.ok) return answer.json();
+  const problem = await answer.json().catch(() => ({}));
+  throw new Error(problem.detail ?? `${answer.status} ${answer.statusText}`);
 }
 
 export async function* pages(path, plural, signal) {
