@@ -116,10 +116,9 @@ def _concerned(held: Overlay, step: Step) -> tuple[Sequence[Item], float]:
     found = held.of(*age.kinds)
     if age.larger_than is not None:
         size: int = getattr(held.policy.cleanup, age.larger_than)
-        shrunk = held.shrunk
-        found = [
-            item for item in found if item.tokens > size and item.original_tokens is None and item.id not in shrunk
-        ]
+        found = [item for item in found if item.tokens > size and item.original_tokens is None]
+        if held.shrunk:
+            found = [item for item in found if item.id not in held.shrunk]
     oldest: float = min(map(_TIME[age.since], found), default=inf)
     held.memo[step] = (held.changes, found, oldest)
     return found, oldest

@@ -114,16 +114,16 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
             original = item.original_tokens
             actions.append(
                 Action(
-                    number=0 if first_number is None else first_number + len(actions),
-                    step=step,
-                    action=action,
-                    item=item.id,
-                    kind=item.kind,
-                    component=item.component,
-                    tokens_before=size,
-                    tokens_after=left,
-                    original_tokens=item.tokens if original is None else original,
-                    content=item.content,
+                    step,
+                    action,
+                    item.id,
+                    item.kind,
+                    item.component,
+                    size,
+                    left,
+                    item.tokens if original is None else original,
+                    item.content,
+                    0 if first_number is None else first_number + len(actions),
                 )
             )
         if len(actions) > before:
@@ -165,8 +165,7 @@ def _changes(step: Step, held: Overlay, *, goal: bool) -> Iterator[tuple[Item, i
         if to is None:
             for member in held.together(item) if item.tokens else ():
                 yield member, held.remove(member), 0
-        elif to < item.tokens and held.may_shrink(item):
-            held.shrink(item, to)
+        elif held.shrink(item, to):
             yield item, item.tokens, to
         if goal and held.satisfied():
             return

@@ -7,65 +7,62 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from sidecar.budget.entries import Action, CleanedUp, DirectivesUndone
-from sidecar.budget.holding import put_back, remember, resize, take_out
+from sidecar.budget.holding import discard, put_back, remember, resize
 from sidecar.budget.items import Item
 from sidecar.budget.session import REMEMBERED_ARCHIVED, Directive, Held, Session, integrate, reckon
 
 
 def cleaned_up(session: Session, entry: CleanedUp) -> None:
-    """A cleanup freed tokens: its actions in order, and where it left the component."""
+    """A cleanup freed tokens: its actions in order, and where it left the component.
+
+    There may be ten thousand of them: what is accounted for is accounted for once, before the first and after the last.
+    """
     session.cleanups += 1
+    touched = [held for held in session.components.values() if held.items]
+    for held in touched:
+        integrate(held, session.clock)
     for action in entry.actions:
-        _act(session, action)
+        _act(session, session.components[action.component], action)
+    for held in touched:
+        held.unheld = max(held.unheld, -held.item_tokens)
+        reckon(held)
     held = session.components[entry.component]
     mark(held, held.used, entry.due)
 
 
-def _act(session: Session, action: Action) -> None:
-    held = session.components[action.component]
+def _act(session: Session, held: Held, action: Action) -> None:
     item = held.items.get(action.item)
     if item is None:
         return
-    if action.tokens_after == 0:
-        former = item
-        take_out(session, item.id, item.component)
-        remember(session.gone, item.id, action.original_tokens, REMEMBERED_ARCHIVED)
-    else:
-        former = replace(item) if action.number else item
-        integrate(held, session.clock)
-        held.item_tokens += action.tokens_after - item.tokens
-        held.unheld = max(held.unheld, -held.item_tokens)
-        _shrink(item, action)
-        reckon(held)
+    removed = action.tokens_after == 0
     if action.number:
         session.issued = action.number
+        former = item if removed else None
         session.directives[action.number] = Directive(
-            number=action.number,
-            action=action.action,
-            step=action.step,
-            item=action.item,
-            component=action.component,
-            tokens_before=action.tokens_before,
-            tokens_after=action.tokens_after,
-            sent_at=session.clock,
-            answer=session.answers,
-            former=former,
+            action, session.clock, session.answers, item.full, item.doc_tokens, former
         )
         session.directed.setdefault(action.item, []).append(action.number)
         held.pending += action.tokens_before - action.tokens_after
+    if removed:
+        discard(session, held, item)
+        remember(session.gone, item.id, action.original_tokens, REMEMBERED_ARCHIVED)
+    else:
+        held.item_tokens += action.tokens_after - item.tokens
+        _shrink(item, action)
 
 
 def _shrink(item: Item, action: Action) -> None:
+    after = action.tokens_after
     if item.original_tokens is None:
         item.original_tokens = item.tokens
     if action.action == "excerpt":
-        item.doc_tokens -= item.tokens - action.tokens_after
-    elif action.action == "summarize":
-        item.full = False
-        item.doc_tokens = min(item.doc_tokens, action.tokens_after)
+        item.doc_tokens -= item.tokens - after
     else:
-        item.doc_tokens = min(item.doc_tokens, action.tokens_after)
-    item.tokens = action.tokens_after
+        if action.action == "summarize":
+            item.full = False
+        if item.doc_tokens > after:
+            item.doc_tokens = after
+    item.tokens = after
 
 
 def mark(held: Held, used: int, due: float | None) -> None:
@@ -100,27 +97,28 @@ def undo(session: Session, entry: DirectivesUndone) -> None:
         if directive is None or entry.why == "superseded":
             continue
         item = session.components[directive.component].items.get(directive.item)
-        if directive.tokens_after == 0:
+        if directive.former is not None:
             if item is None:
                 put_back(session, directive.former)
         elif item is not None:
-            resize(session, item.id, item.component, directive.former.tokens)
-            _unshrink(item, directive.former)
+            resize(session, item.id, item.component, directive.tokens_before)
+            _unshrink(item, directive)
         else:
             _undo_within_later(session, directive)
 
 
-def _unshrink(item: Item, former: Item) -> None:
-    item.doc_tokens = former.doc_tokens
-    item.full = former.full
-    item.original_tokens = former.original_tokens
+def _unshrink(item: Item, undone: Directive) -> None:
+    item.doc_tokens = undone.doc_tokens
+    item.full = undone.full
+    item.original_tokens = None  # only what was not compressed yet is compressed
 
 
 def _undo_within_later(session: Session, undone: Directive) -> None:
     """The shrunk item was removed by a later directive that still waits: what that one would bring back grows."""
     for number in session.directed.get(undone.item, ()):
         later = session.directives[number]
-        if later.tokens_after == 0:
-            session.components[later.component].pending += undone.former.tokens - later.tokens_before
-            later.tokens_before = undone.former.tokens
-            later.former = undone.former
+        if later.former is not None:
+            session.components[later.component].pending += undone.tokens_before - later.tokens_before
+            later.action = replace(later.action, tokens_before=undone.tokens_before)
+            later.former.tokens = undone.tokens_before
+            _unshrink(later.former, undone)

@@ -14,7 +14,7 @@ from sidecar.budget.items import Item
 from sidecar.budget.policy import Component
 from sidecar.budget.session import REMEMBERED_REQUESTS, Grant, Held, Session, integrate, reckon
 
-_FORGET = 8  # what is remembered is forgotten by this part of its limit
+_AT_ONCE = 32  # how many of the oldest are forgotten together
 
 # Items
 
@@ -74,12 +74,18 @@ def take_out(session: Session, id: str, component: Component) -> Item | None:
     if item is None:
         return None
     integrate(held, session.clock)
-    del held.items[id]
-    held.item_tokens -= item.tokens
+    discard(session, held, item)
     held.unheld = max(held.unheld, -held.item_tokens)
-    _leave_group(session, item)
     reckon(held)
     return item
+
+
+def discard(session: Session, held: Held, item: Item) -> None:
+    """The item is held no longer; accounting for that is left to the caller."""
+    del held.items[item.id]
+    held.item_tokens -= item.tokens
+    if item.group is not None:
+        _leave_group(session, item)
 
 
 def put_back(session: Session, item: Item) -> None:
@@ -137,7 +143,7 @@ def grant(session: Session, entry: Allocated) -> None:
         session.next_lapse = until if session.next_lapse is None else min(session.next_lapse, until)
     elif len(session.grants) > REMEMBERED_REQUESTS:
         lasting = (key for key, each in session.grants.items() if each.lease_until is None)
-        for key in list(islice(lasting, REMEMBERED_REQUESTS // _FORGET)):
+        for key in list(islice(lasting, _AT_ONCE)):
             del session.grants[key]  # its tokens stay; only the claim by name is forgotten
 
 
@@ -194,12 +200,13 @@ def state_usage(session: Session, entry: UsageReported) -> None:
 
 
 def remember(memory: dict[str, Any], key: str, value: Any, limit: int) -> None:
-    """Remember the newest keys, at most `limit`: beyond that the oldest eighth is forgotten.
+    """Remember the newest keys, at most `limit`: beyond that a few of the oldest are forgotten.
 
-    All at once, because a dictionary whose first key goes each time looks through ever more holes for the next one.
+    Several at once, because a dictionary whose first key goes each time looks through ever more holes for the next one;
+    and no more, because a decision waits for it.
     """
     memory.pop(key, None)
     memory[key] = value
     if len(memory) > limit:
-        for old in list(islice(memory, limit // _FORGET)):
+        for old in list(islice(memory, _AT_ONCE)):
             del memory[old]

@@ -153,17 +153,17 @@ class Overlay:
             return False
         return item.component == self.component or bool(self.policy.components[item.component].steps)
 
-    def may_shrink(self, item: Item) -> bool:
-        """Whether the item may be shrunk: at most once until it is put again."""
-        if item.original_tokens is not None or item.id in self.shrunk or item.id in self.gone:
+    def shrink(self, item: Item, tokens: int) -> bool:
+        """The item is left with so many tokens, if it may be shrunk: at most once until it is put again."""
+        id, before = item.id, item.tokens
+        if tokens >= before or item.original_tokens is not None or id in self.shrunk or id in self.gone:
             return False
-        return self.is_free(item)
-
-    def shrink(self, item: Item, tokens: int) -> None:
-        """The item is left with so many tokens."""
+        if not self.is_free(item):
+            return False
         if item.component == self.component:
-            self.freed_here += item.tokens - tokens
-        self.shrunk[item.id] = tokens
+            self.freed_here += before - tokens
+        self.shrunk[id] = tokens
+        return True
 
     def remove(self, item: Item) -> int:
         """The item is gone; the size it had."""

@@ -138,7 +138,7 @@ def directive_reply(session: Session, directive: Directive) -> DirectiveReply:
 def _told(directive: Directive, why: str) -> DirectiveReply:
     reply: DirectiveReply = {
         "number": directive.number,
-        "action": directive.action,
+        "action": directive.action.action,
         "item": directive.item,
         "component": directive.component,
         "tokens_before": directive.tokens_before,
@@ -146,7 +146,7 @@ def _told(directive: Directive, why: str) -> DirectiveReply:
         "step": directive.step,
         "reason": why,
     }
-    if directive.tokens_after == 0:
+    if directive.former is not None:
         what = f"{directive.former.kind} {(directive.former.path or directive.item)!r}"
         reply["stub"] = (
             f"[{what} ({directive.tokens_before:,} tokens) was archived: {why}. "

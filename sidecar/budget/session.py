@@ -12,7 +12,7 @@ from typing import Any
 from sidecar.budget.allocation import split
 from sidecar.budget.cleanup import reclaimable
 from sidecar.budget.commands import Source
-from sidecar.budget.entries import ActionName, Allocated, Opened
+from sidecar.budget.entries import Action, Allocated, Opened
 from sidecar.budget.items import Item
 from sidecar.budget.policy import COMPONENTS, Component, ComponentPolicy, Mode, Policy, Status, Step
 from sidecar.budget.prediction import straight_line
@@ -26,20 +26,50 @@ REMEMBERED_TASKS = 1_024
 SAMPLES = 32
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Directive:
-    """One action that the agent has not confirmed yet. `former`: the item as it was, should it not be applied."""
+    """An action that the agent has not confirmed yet, and what brings its item back, should it not be applied.
 
-    number: int
-    action: ActionName
-    step: Step
-    item: str
-    component: Component
-    tokens_before: int
-    tokens_after: int
+    `former` is the removed item; where it was only shrunk, `full` and `doc_tokens` are as they were before. A cleanup
+    makes a directive for each of its actions, so it refers to the action instead of repeating it, and is made by position.
+    """
+
+    action: Action
     sent_at: float
     answer: int
-    former: Item
+    full: bool = False
+    doc_tokens: int = 0
+    former: Item | None = None
+
+    @property
+    def number(self) -> int:
+        """Its number in the session, from 1."""
+        return self.action.number
+
+    @property
+    def step(self) -> Step:
+        """The step of the cleanup that made it."""
+        return self.action.step
+
+    @property
+    def item(self) -> str:
+        """The id of the item that it is about."""
+        return self.action.item
+
+    @property
+    def component(self) -> Component:
+        """Whose tokens it frees."""
+        return self.action.component
+
+    @property
+    def tokens_before(self) -> int:
+        """The item's size before."""
+        return self.action.tokens_before
+
+    @property
+    def tokens_after(self) -> int:
+        """The size that it is to have; 0: it is to be removed."""
+        return self.action.tokens_after
 
 
 @dataclass(slots=True, kw_only=True)

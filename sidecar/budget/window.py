@@ -230,10 +230,10 @@ def _overtake(turn: Turn, item: Item, tokens: int, *, changed: bool) -> tuple[It
     waiting = session.directed.get(item.id)
     if not waiting:
         return item, tokens
-    former = session.directives[waiting[0]].former
+    former = session.directives[waiting[0]].tokens_before
     if tokens == item.tokens:
         return item, tokens
-    if tokens != former.tokens:
+    if tokens != former:
         supersede(turn, list(waiting))
     elif changed:  # the item as it was, and more said of it: a put, which no directive outlives
         turn.emit(DirectivesUndone(time=turn.at, host=turn.host, numbers=tuple(waiting), why="shown"))

@@ -148,7 +148,7 @@ class Sessions(RuleBasedStateMachine):
         """A window much like the ledger's: items as they are, as they were before a directive, gone, new, changed."""
         session = self.desk.session
         known = {id: item for held in session.components.values() for id, item in held.items.items()}
-        former = {each.item: each.former.tokens for each in reversed(list(session.directives.values()))}
+        former = {each.item: each.tokens_before for each in reversed(list(session.directives.values()))}
         window = []
         for id in [f"item-{number}" for number in range(8)]:
             how = data.draw(st.sampled_from(["as held", "as before", "gone", "new size", "anew"]))
