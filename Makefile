@@ -62,9 +62,10 @@ image: .venv/dev.stamp ## build the real image, run it as a pod would, and measu
 	@$(call apt_install,buildah podman runc debootstrap,buildah podman runc debootstrap)
 	$(BIN)/python -m pytest -m image tests/kubernetes/image $(ARGS)
 
-tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager
+tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager, chromium
 	@$(call apt_install,promtool prometheus,prometheus)
 	$(call apt_install,amtool prometheus-alertmanager,prometheus-alertmanager)
+	$(call apt_install,chromium,chromium)
 
 clean: ## remove what the targets above made
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -35,6 +35,16 @@ its answer says `duplicate`. Errors are problem details (RFC 9457).
 """
 RETRY_AFTER = {"description": "Seconds to wait before trying again.", "schema": {"type": "integer", "minimum": 1}}
 REF = "#/components/schemas/"
+STREAM = """\
+Each message is an entry as the ledger's pages show it, with its `session`. The event `reset` says that entries are
+missing from here on, because the place that was asked for is not at hand or the reader was too slow: read anew what you
+show. The stream of one session never misses an entry: its ids are versions.
+"""
+STREAM_EXAMPLE = """\
+id: 7
+data: {"session":"s1","version":7,"type":"item_touched","time":"2026-01-31T08:00:00.000Z","item":"m1"}
+
+"""
 
 
 @cache
@@ -47,6 +57,7 @@ def document() -> Schema:
         paths.setdefault(operation.path, _parameters(operation.path))[operation.method.lower()] = _call(
             operation, bodies
         )
+    paths["/v1/stream"] = {"get": _stream()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -158,8 +169,7 @@ def _call(operation: Operation, bodies: dict[str, Schema]) -> Schema:
         call["description"] = text
     if operation.query:
         call["parameters"] = [
-            {"name": query.name, "in": "query", "description": query.meaning, "schema": dict(query.schema)}
-            for query in operation.query
+            _query_parameter(query.name, query.meaning, dict(query.schema)) for query in operation.query
         ]
     if operation.id in bodies:
         media: Schema = {"schema": bodies[operation.id], "example": operation.example}
@@ -169,6 +179,41 @@ def _call(operation: Operation, bodies: dict[str, Schema]) -> Schema:
             content[NDJSON] = {"schema": {"type": "string", "description": "An event a line."}, "example": lines}
         call["requestBody"] = {"required": not operation.optional_body, "content": content}
     return call | {"responses": responses}
+
+
+def _stream() -> Schema:
+    """The one call that does not end: it is served by an exporter, so it is not in the table."""
+    flag = {"type": "boolean", "default": False}
+    described = problems.documented()
+    return {
+        "operationId": "stream_entries",
+        "summary": "Entries as they become durable",
+        "description": STREAM,
+        "parameters": [
+            _query_parameter("session", "Only this session.", {"type": "string"}),
+            _query_parameter("reports", "Also send each changed session's report, as the event `report`.", flag),
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "Go on after this event. Of one session, 0 is its beginning.",
+                "schema": {"type": "string"},
+            },
+        ],
+        "responses": {
+            "200": {
+                "description": "Server-sent events, until either side ends them.",
+                "content": {"text/event-stream": {"schema": {"type": "string"}, "example": STREAM_EXAMPLE}},
+            },
+            **{
+                str(status): {"$ref": f"#/components/responses/{described[status].name}"}
+                for status in (400, 404, 429, 500, 503)
+            },
+        },
+    }
+
+
+def _query_parameter(name: str, meaning: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "query", "description": meaning, "schema": schema}
 
 
 def _statuses(operation: Operation) -> Sequence[int]:
