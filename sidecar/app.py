@@ -18,7 +18,7 @@ from aiohttp import web
 
 from sidecar.budget.decide import Defaults
 from sidecar.config import Config
-from sidecar.config.forms import Address, HostPort, UnixPath, sqlite_path
+from sidecar.config.forms import POSTGRES, Address, HostPort, UnixPath, sqlite_path
 from sidecar.exporters.endpoint import telemetry_app
 from sidecar.exporters.forward import Downstream, Tee, endpoints
 from sidecar.exporters.live import Feed, LivePage, StreamApi
@@ -27,7 +27,7 @@ from sidecar.exporters.traces import traces
 from sidecar.journal import Journal, JournalError
 from sidecar.journal.memory import MemoryJournal
 from sidecar.journal.sqlite import SqliteJournal
-from sidecar.ledger import Ledger, Limits
+from sidecar.ledger import Keep, Ledger, Limits
 from sidecar.receivers import Receiver, openapi
 from sidecar.receivers.api import SessionApi
 from sidecar.receivers.events import EventsApi
@@ -54,6 +54,12 @@ def open_journal(config: Config) -> Journal:
     """The journal that the settings name, not opened yet. A file's folder is made where it is missing."""
     if config.journal_url == "memory:":
         return MemoryJournal()
+    if config.journal_url.startswith(POSTGRES):
+        try:
+            from sidecar.journal.postgres import PostgresJournal
+        except ImportError as error:
+            raise OSError("a PostgreSQL journal needs asyncpg: install token-budget-sidecar[postgres]") from error
+        return PostgresJournal(config.journal_url, writer=config.replica_name, durability=config.durability)
     path = sqlite_path(config.journal_url)
     with contextlib.suppress(OSError):  # opening the file says what is wrong
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +96,19 @@ class Sidecar:
                 open_sessions=config.max_sessions,
                 idle_after=config.idle_after,
                 close_after=config.close_after,
+                content_bytes=config.max_content_bytes,
+                observe_without_journal=config.observe_without_journal,
+            ),
+            keep=Keep(
+                closed=config.keep_closed,
+                entries=config.keep_entries,
+                archive=config.keep_archive,
+                size=config.max_journal_bytes,
             ),
             clock=clock,
             on_append=self.exporter.on_append,
+            on_moved=self.exporter.forget,
+            on_dropped=self.exporter.dropped,
         )
         self.exporter.journal_up = lambda: self.ledger.journal_up
         self.otlp = OtlpReceiver(

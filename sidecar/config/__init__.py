@@ -5,6 +5,7 @@ A setting is given as a flag (`--idle-after 15m`), in the environment (`TOKEN_BU
 """
 
 import os
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +66,13 @@ class Config:
         "",
         "where the ledger is kept",
         forms.journal_url,
-        "sqlite:///PATH|memory:",
+        "sqlite:///PATH|postgresql://USER@HOST/DATABASE|memory:",
+    )
+    replica: str = setting(
+        "",
+        "the name of this sidecar among those that share a PostgreSQL journal, each another and kept over restarts",
+        forms.name,
+        "NAME",
     )
     durability: Literal["normal", "full"] = setting(
         "normal",
@@ -78,6 +85,43 @@ class Config:
         "keep the content that agents send with their items, so that what is archived can be read again",
         forms.flag,
         "true|false",
+    )
+
+    observe_without_journal: bool = setting(
+        False,
+        "let observed sessions go on in memory while the journal takes no writes; what is lost then is counted",
+        forms.flag,
+        "true|false",
+    )
+
+    # --- how long it remembers --------------------------------------------------------------------------------------
+
+    keep_closed: float | None = setting(
+        30 * 86400.0,
+        "closed sessions are forgotten after this time, with their ledger and archive",
+        forms.optional(forms.duration),
+        "DURATION|off",
+    )
+    keep_entries: float | None = setting(
+        None,
+        "entries of open sessions are forgotten after this time, where a snapshot stands for them",
+        forms.optional(forms.duration),
+        "DURATION|off",
+    )
+    keep_archive: float | None = setting(
+        None,
+        "archived items are forgotten after this time, with their content",
+        forms.optional(forms.duration),
+        "DURATION|off",
+    )
+    max_journal_bytes: int | None = setting(
+        None,
+        "above this size, closed sessions are forgotten, then archived items, then entries: the oldest first",
+        forms.optional(forms.size),
+        "SIZE|off",
+    )
+    max_content_bytes: int = setting(
+        1 << 20, "an item's content that is longer is not kept; the item is", forms.size, "SIZE"
     )
 
     # --- what a new session starts from, where it does not say itself -----------------------------------------------
@@ -191,3 +235,8 @@ class Config:
     def journal_url(self) -> str:
         """The journal's URL, the default filled in."""
         return self.journal or f"sqlite:///{state_file()}"
+
+    @property
+    def replica_name(self) -> str:
+        """The replica's name, the default filled in: the host's, which in a pod is the pod's."""
+        return self.replica or socket.gethostname()

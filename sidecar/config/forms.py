@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 T = TypeVar("T")
 Form: TypeAlias = Callable[[Any], T]
 
+POSTGRES = ("postgresql://", "postgres://")
 OFF = ("off", "none", "")
 LAST_PORT = 65535
 LONGEST_NAME = 256
@@ -75,13 +76,14 @@ def address(value: Any) -> Address:
 
 
 def journal_url(value: Any) -> str:
-    """`sqlite:///PATH` or `memory:`."""
+    """`sqlite:///PATH`, `postgresql://USER@HOST/DATABASE` or `memory:`."""
     if isinstance(value, str):
         if value == "memory:":
             return value
-        if value.startswith("sqlite:///") and len(value) > len("sqlite:///"):
-            return value
-    raise ValueError("must be sqlite:///PATH or memory:")
+        for start in ("sqlite:///", *POSTGRES):
+            if value.startswith(start) and len(value) > len(start):
+                return value
+    raise ValueError("must be sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory:")
 
 
 def sqlite_path(url: str) -> Path:

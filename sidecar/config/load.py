@@ -146,7 +146,7 @@ def shown(name: str, value: Any) -> str:
         return ", ".join(part.text for part in value)
     if form.startswith("DURATION"):
         return _duration(value)
-    if form == "SIZE":
+    if form.startswith("SIZE"):
         return _size(value)
     if isinstance(value, int):
         return f"{value:_}"

@@ -35,8 +35,27 @@ REJECTIONS: Labels = (
 )
 SIGNALS: Labels = ("traces", "logs", "metrics")
 FORWARDED: Labels = ("delivered", "failed")
-DROPPED: Labels = ("agent_label", "forward", "span", "stream_event", OTHER)
-DROP_REASONS: Labels = ("max_agents", "queue_full", "shutdown", "failed", OTHER)
+DROPPED: Labels = (
+    "agent_label",
+    "archive_record",
+    "content",
+    "entry",
+    "forward",
+    "session",
+    "span",
+    "stream_event",
+    OTHER,
+)
+DROP_REASONS: Labels = (
+    "age",
+    "failed",
+    "journal_down",
+    "max_agents",
+    "queue_full",
+    "shutdown",
+    "size",
+    OTHER,
+)
 
 CLEANED = tuple(name for name in COMPONENTS if STANDARD.components[name].steps)
 STEPS = tuple((name, step) for name in CLEANED for step in STANDARD.components[name].steps)

@@ -7,6 +7,9 @@ run between turns, so nobody sees what is not durable. One owner, no locks.
     contract.py    what others say to the ledger and hear from it: replies, records, sinks, limits
     residents.py   the sessions in memory, and since when nothing was heard of them
     turn.py        what one turn has decided and has still to store
+    history.py     sessions out of the journal, from their snapshots
+    snapshots.py   when those are taken
+    retention.py   what is forgotten, by age and size
     writer.py      the turns themselves, and what happens when the journal fails
     ledger.py      the face: commands in, reads, start and stop, idle sessions
 """
@@ -23,5 +26,6 @@ from sidecar.ledger.contract import (
     Tally,
 )
 from sidecar.ledger.ledger import Ledger
+from sidecar.ledger.retention import Keep
 
-__all__ = ["Ask", "Ledger", "Limits", "Origin", "Overloaded", "Record", "Reply", "SessionView", "Sink", "Tally"]
+__all__ = ["Ask", "Keep", "Ledger", "Limits", "Origin", "Overloaded", "Record", "Reply", "SessionView", "Sink", "Tally"]

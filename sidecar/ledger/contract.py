@@ -36,6 +36,9 @@ class Limits:
     idle_after: float = 900.0
     close_after: float = 86_400.0
     sweep_every: float = 5.0  # how often idle sessions are looked for
+    snapshot_every: int = 1_000  # entries of a session
+    content_bytes: int = 1 << 20  # of an item: longer content is not kept
+    observe_without_journal: bool = False  # observed sessions go on in memory while the journal is down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,8 +71,11 @@ class History:
         marks = {id: found[id].session.version if id in found else 0 for id in ids}
         async for stored in self._journal.tails(marks):
             id = stored.session
-            if id in found or stored.version == 1:
-                found[id] = _go_on(found.get(id), stored)
+            if id in found:
+                if stored.version > found[id].session.version:
+                    found[id] = _go_on(found[id], stored)
+            elif stored.version == 1:
+                found[id] = _go_on(None, stored)
             elif marks.pop(id, None) is not None and (past := await self.session(id)) is not None:
                 found[id] = past  # its first entries are forgotten, and its snapshot is another release's
         return found

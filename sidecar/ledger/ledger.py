@@ -1,6 +1,7 @@
 """The ledger's face: commands come in, reads are answered, idle sessions are looked for."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -14,13 +15,25 @@ from sidecar.budget.session import Session
 from sidecar.journal import ArchiveRecord, Journal, JournalError, SessionId, StoredEntry
 from sidecar.ledger.contract import Ask, Limits, Origin, Overloaded, Reply, SessionView, Sink
 from sidecar.ledger.residents import Residents
+from sidecar.ledger.retention import Keep, Retention
+from sidecar.ledger.snapshots import Snapshots
 from sidecar.ledger.writer import Writer
 
 _log = logging.getLogger(__name__)
 
+_TOGETHER = 1_000  # sessions whose place in the store is asked for at a time
+
+
+def _nothing(what: str, reason: str, count: int) -> None:
+    """Nobody counts."""
+
 
 class Ledger:
-    """Commands in, durable entries out. `on_append` is told of every append: seconds, entries, whether it succeeded."""
+    """Commands in, durable entries out.
+
+    `on_append` is told of every append: seconds, entries, whether it succeeded; `on_moved` of a session that another
+    replica serves now; `on_dropped` of what was lost on purpose: what, why, how many.
+    """
 
     def __init__(
         self,
@@ -29,15 +42,22 @@ class Ledger:
         defaults: Defaults | None = None,
         sinks: Sequence[Sink] = (),
         limits: Limits | None = None,
+        keep: Keep | None = None,
         clock: Callable[[], float] = time.time,
         stopwatch: Callable[[], float] = time.perf_counter,
         on_append: Callable[[float, int, bool], None] | None = None,
+        on_moved: Callable[[Session], None] | None = None,
+        on_dropped: Callable[[str, str, int], None] = _nothing,
     ) -> None:
         self._journal = journal
         self._sinks = sinks
         self._limits = limits or Limits()
         self._clock = clock
+        self._on_moved = on_moved
         self._residents = Residents(journal, closed=self._limits.closed_in_memory)
+        self._snapshots = Snapshots(journal, self._residents, every=self._limits.snapshot_every, settled=self.settled)
+        self._keep = keep or Keep()
+        self._retention = Retention(journal, self._residents, self._keep, dropped=on_dropped, clock=clock)
         self._writer = Writer(
             journal,
             self._residents,
@@ -47,25 +67,34 @@ class Ledger:
             clock=clock,
             stopwatch=stopwatch,
             on_append=on_append,
+            on_grown=self._snapshots.grown,
+            on_dropped=on_dropped,
         )
-        self._sweeping: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Open the journal, rebuild every open session from it, begin to take turns. Raises `JournalError`."""
         await self._journal.open()
         try:
-            await self._residents.restore()
+            for past in await self._residents.restore():
+                self._snapshots.found(past.session.id, past.snapshot)
+                self._snapshots.grown(past.session)
         except BaseException:
             await self._journal.close()
             raise
         self._writer.start()
-        self._sweeping = asyncio.create_task(self._sweep())
+        self._background = [
+            asyncio.create_task(self._sweep()),
+            asyncio.create_task(self._snapshots.run()),
+            asyncio.create_task(self._forget()),
+        ]
 
     async def stop(self, *, patience: float = 3.0) -> None:
         """Take no more commands, finish those that wait (for at most `patience` seconds), close the journal."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for task in self._background:
+            task.cancel()
         await self._writer.stop(patience)
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._journal.close()
 
     @property
@@ -118,6 +147,10 @@ class Ledger:
         """The session as it is durable, for reading before the next await. Raises `NotFound`, `JournalError`."""
         await self.settled()
         found = self._residents.get(session)
+        if found is not None and self._journal.shared:
+            with contextlib.suppress(JournalError):  # reads go on without the store, on what was last heard of it
+                await self.drop_moved([found])
+            found = self._residents.get(session)
         if found is None:
             read = await self._residents.fold(session)
             await self.settled()
@@ -176,11 +209,33 @@ class Ledger:
             except Exception:  # noqa: BLE001 - the next sweep may fare better
                 _log.exception("idle sessions could not be looked for")
 
+    async def _forget(self) -> None:
+        while True:
+            await asyncio.sleep(self._keep.every)
+            try:
+                await self.forget()
+            except (JournalError, Overloaded) as error:
+                _log.info("nothing is forgotten for now: %s", error)
+            except Exception:  # noqa: BLE001 - the next time may fare better
+                _log.exception("what is too old could not be forgotten")
+
+    async def forget(self) -> None:
+        """Forget what is too old or too much; take up open sessions that were silent for `close_after`, to close them.
+
+        Raises `JournalError`.
+        """
+        for head in await self._retention.forget():
+            if head.written_at < self._clock() - self._limits.close_after and self._residents.get(head.session) is None:
+                await self._residents.bring(head.session)
+
     async def expire(self) -> None:
         """Retire the sessions that nothing was heard of for `idle_after`, close those for `close_after` (SPEC 3.9)."""
         await self.settled()
+        if self._journal.shared:
+            await self.drop_moved(self._residents.all())
         now = self._clock()
         for session in self._residents.retire(before=now - self._limits.idle_after):
+            self._snapshots.rests(session)
             for sink in self._sinks:
                 sink.retire(session)
         silent = self._residents.silent(before=now - self._limits.close_after)
@@ -191,3 +246,18 @@ class Ledger:
                     for id in silent[start : start + self._limits.turn_commands]
                 ]
             )
+
+    # --- a store that others write to as well -----------------------------------------------------------------------
+
+    async def drop_moved(self, sessions: Collection[Session]) -> None:
+        """Forget what others have written to since: they serve it now. Raises `JournalError`."""
+        ids = [session.id for session in sessions]
+        for start in range(0, len(ids), _TOGETHER):
+            heads = await self._journal.heads(ids[start : start + _TOGETHER])
+            await self.settled()
+            for id in ids[start : start + _TOGETHER]:
+                session = self._residents.get(id)
+                if session is not None and (id not in heads or heads[id].version > session.version):
+                    self._residents.drop(id)
+                    if self._on_moved is not None:
+                        self._on_moved(session)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from sidecar.budget.commands import Command, EraseArchive, ExpireSession, OpenSession, RestoreItem
-from sidecar.budget.decide import Defaults, decide
+from sidecar.budget.decide import Decision, Defaults, decide
 from sidecar.budget.errors import BudgetError, Conflict
 from sidecar.budget.session import Session
 from sidecar.journal import Journal, JournalError, Outcome, SessionId
@@ -29,7 +29,8 @@ class Writer:
     """Takes commands in batches, decides them in turns, and is the only one to change the residents.
 
     `clock` is the server's time in epoch seconds, `stopwatch` measures. `on_append` is told of every append: seconds,
-    entries, whether it succeeded.
+    entries, whether it succeeded; `on_grown` of every session that has got entries; `on_dropped` of what is lost on
+    purpose: what, why, how many.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Writer:
         clock: Callable[[], float],
         stopwatch: Callable[[], float],
         on_append: Callable[[float, int, bool], None] | None,
+        on_grown: Callable[[Session], None],
+        on_dropped: Callable[[str, str, int], None],
     ) -> None:
         self._journal = journal
         self._residents = residents
@@ -52,6 +55,9 @@ class Writer:
         self._clock = clock
         self._stopwatch = stopwatch
         self._on_append = on_append
+        self._on_grown = on_grown
+        self._on_dropped = on_dropped
+        self.conflicts = 0  # how often a session's part of a turn was decided in vain: another writer was first
         self._queue: deque[Waiting] = deque()
         self._woken = asyncio.Event()
         self._between_turns = asyncio.Event()
@@ -186,7 +192,17 @@ class Writer:
             return
         for run in decision.runs:
             seconds -= run.duration
+        self._bound_contents(decision)
         turn.add(waiting, decision, seconds)
+
+    def _bound_contents(self, decision: Decision) -> None:
+        """Items may be described at any length; what is kept of their content is bounded."""
+        limit = self._limits.content_bytes
+        long = [v for v, text in decision.contents.items() if len(text) * 4 > limit and len(text.encode()) > limit]
+        for version in long:
+            del decision.contents[version]
+        if long:
+            self._on_dropped("content", "size", len(long))
 
     async def _read(self, turn: Turn, id: SessionId) -> Session | None:
         """A session that is not in memory, as this turn has left it so far."""
@@ -225,13 +241,32 @@ class Writer:
             if self._on_append is not None:
                 failed = any(isinstance(outcome, Exception) for outcome in outcomes.values())
                 self._on_append(self._stopwatch() - begun, turn.entries(), not failed)
+        if self._journal.shared:
+            await self._look_at_unchanged(turn, outcomes)
         moved = [id for id, outcome in outcomes.items() if outcome != "stored"]
         self._residents.suspect(moved, now=turn.now)
         self._answer(turn, outcomes)
 
+    async def _look_at_unchanged(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
+        """What was decided without an entry stands only if the session has not moved on elsewhere."""
+        unchanged = [id for id in turn.sessions if id not in outcomes]
+        if not unchanged:
+            return
+        try:
+            heads = await self._journal.heads(unchanged)
+        except JournalError as error:
+            self._go_down(error)
+            outcomes.update(dict.fromkeys(unchanged, error))
+            return
+        for id in unchanged:
+            session = turn.sessions[id]
+            if (heads[id].version if id in heads else 0) != (0 if session is None else session.version):
+                outcomes[id] = "conflict"
+
     def _answer(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
         again: list[Waiting] = []
         placed: set[SessionId] = set()
+        self.conflicts += sum(outcome == "conflict" for outcome in outcomes.values())
         for decided in turn.decided:
             waiting, decision = decided.waiting, decided.outcome
             id = waiting.ask.session
@@ -251,6 +286,8 @@ class Writer:
                 if id in turn.sessions and id not in placed:
                     self._residents.place(session, seen=turn.now)
                     placed.add(id)
+                    if id in turn.changes:
+                        self._on_grown(session)
                 self._publish(decided.record(decision, session, turn.now))
                 waiting.answer(Reply(body=decision.reply, created=decision.created, duplicate=decision.duplicate))
         self._queue.extendleft(reversed(again))

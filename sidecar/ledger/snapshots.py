@@ -1,0 +1,85 @@
+"""Snapshots: so that a restart reads what came after one, and not everything.
+
+One is taken when a session has grown by `every` entries since the last, and sooner when it goes idle or is closed.
+It is taken between turns, of what is durable, and stored beside the turns; where that fails, nothing is lost.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from sidecar.budget.session import Session
+from sidecar.journal import Journal, JournalError, SessionId, Snapshot
+from sidecar.journal.freezing import freeze
+from sidecar.ledger.residents import Residents
+
+_log = logging.getLogger(__name__)
+
+_TOGETHER = 16  # stored in one go: each may hold the event loop for a millisecond
+
+
+class Snapshots:
+    """Takes them. `settled` waits until no turn is under way."""
+
+    def __init__(
+        self, journal: Journal, residents: Residents, *, every: int, settled: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._journal = journal
+        self._residents = residents
+        self._every = every
+        self._settled = settled
+        self._versions: dict[SessionId, int] = {}  # of the newest snapshots, of sessions in memory
+        self._due: dict[SessionId, None] = {}
+        self._some_due = asyncio.Event()
+
+    def found(self, id: SessionId, version: int) -> None:
+        """The journal has a snapshot of that version."""
+        self._versions[id] = version
+
+    def grown(self, session: Session) -> None:
+        """The session has got entries; or, where it rests, may not get any for a while."""
+        since = session.version - self._versions.get(session.id, 0)
+        if since >= self._every or (session.closed and since >= self._every // 10):
+            self._want(session.id)
+        elif session.closed:
+            self._versions.pop(session.id, None)
+
+    def rests(self, session: Session) -> None:
+        """The session went idle."""
+        if session.version - self._versions.get(session.id, 0) >= self._every // 10:
+            self._want(session.id)
+
+    def _want(self, id: SessionId) -> None:
+        self._due[id] = None
+        self._some_due.set()
+
+    async def run(self) -> None:
+        """Take what is due, for ever."""
+        while True:
+            await self._some_due.wait()
+            try:
+                await self.take()
+            except JournalError as error:
+                _log.info("snapshots wait: %s", error)
+                await asyncio.sleep(1)
+
+    async def take(self) -> None:
+        """Take what is due now. Raises `JournalError`."""
+        while self._due:
+            await self._settled()
+            taken = self._freeze()
+            await self._journal.keep_snapshots(taken)
+            for snapshot in taken:
+                self._versions[snapshot.session] = snapshot.version
+        self._some_due.clear()
+
+    def _freeze(self) -> list[Snapshot]:
+        taken = []
+        for id in list(self._due)[:_TOGETHER]:
+            del self._due[id]
+            session, written_at = self._residents.get(id), self._residents.seen(id)
+            if session is None or written_at is None:
+                self._versions.pop(id, None)
+            else:
+                taken.append(freeze(session, written_at=written_at))
+        return taken
