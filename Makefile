@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench chart lock image tools clean
+.PHONY: help venv test demo lint format bench chart lock image backends tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -62,13 +62,22 @@ image: .venv/dev.stamp ## build the real image, run it as a pod would, and measu
 	@$(call apt_install,buildah podman runc debootstrap,buildah podman runc debootstrap)
 	$(BIN)/python -m pytest -m image tests/kubernetes/image $(ARGS)
 
+# In an environment of its own: it pins much of what it needs. Downloading it takes minutes, so it is not among all tests.
+backends: .venv/dev.stamp ## find our traces in a real Phoenix (installs it: 850 MB, some minutes)
+	@[ -x .venv-backends/bin/phoenix ] || {
+	    echo "Installing Phoenix into .venv-backends"
+	    $(BIN)/python -m venv .venv-backends
+	    .venv-backends/bin/python -m pip -qq --disable-pip-version-check --no-input install arize-phoenix
+	}
+	$(BIN)/python -m pytest -m backends tests/exporters $(ARGS)
+
 tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager, chromium
 	@$(call apt_install,promtool prometheus,prometheus)
 	$(call apt_install,amtool prometheus-alertmanager,prometheus-alertmanager)
 	$(call apt_install,chromium,chromium)
 
 clean: ## remove what the targets above made
-	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-backends build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # --- set-up ---------------------------------------------------------------------------------------------------------
 

@@ -170,12 +170,13 @@ async def export(monkeypatch):
     async def start(url, listeners=(), **environment):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        dropped = Counter()
+        dropped: Counter[tuple[str, str]] = Counter()
         made = traces(
             {"OTEL_EXPORTER_OTLP_ENDPOINT": url, **environment},
             dropped=lambda what, why, count: dropped.update({(what, why): count}),
             clock=time.time,
         )
+        assert made is not None
         await made.start(listeners)
         ledger = Ledger(MemoryJournal(), sinks=(made,))
         await ledger.start()
