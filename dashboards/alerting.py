@@ -37,13 +37,13 @@ class Alert:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-def groups() -> dict[str, Sequence[Alert]]:
-    """All alerts by the group that they are evaluated in."""
+def topics() -> dict[str, Sequence[Alert]]:
+    """All alerts by their topic, which is a file and a group of rules."""
     return {
-        "token-budget-windows": _windows(),
-        "token-budget-cleanup": _cleanup(),
-        "token-budget-sidecars": _sidecars(),
-        "token-budget-burn-rates": [burning(objective, burn) for objective in OBJECTIVES for burn in objective.burns],
+        "windows": _windows(),
+        "cleanup": _cleanup(),
+        "sidecars": _sidecars(),
+        "objectives": [burning(objective, burn) for objective in OBJECTIVES for burn in objective.burns],
     }
 
 

@@ -70,6 +70,6 @@ def error_ratios() -> list[Recording]:
     return rules
 
 
-def groups() -> dict[str, list[Recording]]:
-    """All rules by the group that they are evaluated in."""
-    return {"token-budget-shortages": shortages(), "token-budget-objectives": error_ratios()}
+def topics() -> dict[str, list[Recording]]:
+    """All rules by their topic. What an alert reads is recorded in its own group, so that both are of the same time."""
+    return {"windows": shortages(), "objectives": error_ratios()}

@@ -43,14 +43,16 @@ def written(places: Places | None = None) -> dict[str, str]:
     files = {}
     for name, build in DASHBOARDS.items():
         files[f"grafana/{name}.json"] = JSONEncoder(indent=2, sort_keys=True, ensure_ascii=False).encode(build()) + "\n"
-    files["prometheus/recording.yaml"] = _yaml(
-        {name: [{"record": each.record, "expr": _pretty(each.expression)} for each in rules]}
-        for name, rules in recording.groups().items()
-    )
-    files["prometheus/alerts.yaml"] = _yaml(
-        {name: [_alert(each, places) for each in alerts]} for name, alerts in alerting.groups().items()
-    )
+    for topic, alerts in alerting.topics().items():
+        rules = [_recording(each) for each in recording.topics().get(topic, ())] + [
+            _alert(each, places) for each in alerts
+        ]
+        files[f"prometheus/{topic}.yaml"] = _yaml({"groups": [{"name": f"token-budget-{topic}", "rules": rules}]})
     return files
+
+
+def _recording(rule: recording.Recording) -> dict[str, Any]:
+    return {"record": rule.record, "expr": _pretty(rule.expression)}
 
 
 def _alert(alert: alerting.Alert, places: Places) -> dict[str, Any]:
@@ -83,6 +85,5 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _yaml(groups: Any) -> str:
-    document = {"groups": [{"name": name, "rules": rules} for group in groups for name, rules in group.items()]}
+def _yaml(document: Any) -> str:
     return NOTE + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)

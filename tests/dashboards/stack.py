@@ -1,4 +1,4 @@
-"""The real programs around a dashboard: a sidecar, Prometheus that scrapes it, Alertmanager, and who gets its messages."""
+"""The real programs around a dashboard: a sidecar, Prometheus that scrapes it, Alertmanager, and who hears from it."""
 
 import json
 import re
@@ -73,8 +73,8 @@ def wait_for(happened: Callable[[], T | None]) -> T:
 def fetch(url: str, body: Any = None, method: str | None = None) -> Any:
     """The JSON that an address answers."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310
-    with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310 - loopback
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         return json.load(response)
 
 
@@ -94,7 +94,7 @@ class Inbox:
                 self.send_response(200)
                 self.end_headers()
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, *_: Any) -> None:  # type: ignore[explicit-override]
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -203,6 +203,13 @@ class Stack:
         command = [sys.executable, "-m", "sidecar", "replay", *flags, "--to", self.api]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=2 * PATIENCE)
         assert done.returncode == 0, done.stderr
+
+    def scraped(self) -> None:
+        """Wait until what has happened by now has been scraped twice: a rate needs two samples."""
+        now = time.time()
+        for _ in range(2):
+            wait_for(lambda: self.series(f"timestamp(token_budget_journal_up) > {now}"))
+            now = time.time()
 
     def tell(self, *events: Mapping[str, Any]) -> None:
         """Send events; all must be taken."""

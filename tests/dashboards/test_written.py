@@ -28,7 +28,7 @@ def test_the_command_writes_every_file_and_its_links_lead_where_it_is_told(tmp_p
     flags = ["--to", str(tmp_path), "--grafana", "https://grafana.test/", "--runbooks", "https://docs.test/runbooks"]
     assert command.main(flags) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(WRITTEN)
-    alerts = (tmp_path / "prometheus" / "alerts.yaml").read_text()
+    alerts = (tmp_path / "prometheus" / "windows.yaml").read_text()
     assert "runbook_url: https://docs.test/runbooks#tokenbudgetwindowcritical" in alerts
     assert "dashboard_url: https://grafana.test/d/token-budget-agent?var-agent=" in alerts
 
@@ -119,7 +119,7 @@ def test_cleanups_and_versions_are_annotations(board):
 
 
 def test_panels_stand_side_by_side_and_fill_their_rows(board):
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in everything(board):
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24, panel["title"]
@@ -161,7 +161,7 @@ def test_what_only_detail_shows_says_so():
 
 
 def test_the_same_thing_has_the_same_colour_everywhere():
-    colours = {}
+    colours: dict[str, set[str]] = {}
     for path in DASHBOARDS:
         for panel in panels(dashboard(path)):
             for override in panel["fieldConfig"]["overrides"]:
