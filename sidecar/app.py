@@ -33,6 +33,7 @@ from sidecar.receivers.api import SessionApi
 from sidecar.receivers.events import EventsApi
 from sidecar.receivers.otlp import OtlpReceiver
 from sidecar.receivers.problems import answering_problems
+from sidecar.receivers.shortcut import take_short_way
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +122,9 @@ class Sidecar:
             clock=clock,
         )
         self.stream = StreamApi(self.ledger, self.feed, dropped=self.exporter.dropped)
+        self.sessions = SessionApi(self.ledger, max_body_bytes=config.max_body_bytes, tracing=bool(tracing))
         self.receivers: Sequence[Receiver] = (
-            SessionApi(self.ledger, max_body_bytes=config.max_body_bytes, tracing=bool(tracing)),
+            self.sessions,
             EventsApi(
                 self.ledger,
                 self.exporter,
@@ -168,6 +170,7 @@ class Sidecar:
             await self._open_ledger()
             await self._start_exports()
             await self._api.setup()
+            take_short_way(self._api, self.sessions.calls())
             for address in self.config.listen:
                 await _listen(self._api, address)
             await self._otlp.setup()

@@ -5,7 +5,7 @@ are a method each.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from operator import attrgetter
@@ -24,9 +24,10 @@ from sidecar.journal.readable import readable
 from sidecar.ledger import Ledger, Origin
 from sidecar.receivers.bodies import JSON, read_body
 from sidecar.receivers.callers import traced
-from sidecar.receivers.operations import BY_ID, OPERATIONS, Operation, Restore
+from sidecar.receivers.operations import BY_ID, OPERATIONS, SESSION, Operation, Restore
 from sidecar.receivers.requests import LAST_NUMBER, Query, named
 from sidecar.receivers.shapes import Shape
+from sidecar.receivers.shortcut import Call, Taker
 
 NAME: Shape[str] = Shape(Name)
 ORIGIN = Origin(receiver="api")
@@ -63,14 +64,30 @@ class SessionApi:
             path = operation.path.replace("{session}", "{session:[^/]+}").replace("{item}", "{item:[^/]+}")
             yield web.route(operation.method, path, handler)
 
+    def calls(self) -> Mapping[Call, Taker]:
+        """The writes that name nothing but a session: what the short way answers."""
+        return {
+            (operation.method, below): self._taker(operation)
+            for operation in OPERATIONS
+            if operation.body and "{" not in (below := operation.path.removeprefix(f"{SESSION}/"))
+        }
+
     def _write(self, operation: Operation) -> Handler:
+        take = self._taker(operation)
+
+        async def write(request: web.Request) -> web.StreamResponse:
+            return await take(request, named(request, "session", NAME))
+
+        return write
+
+    def _taker(self, operation: Operation) -> Taker:
+        """What answers a write to the session that its path names."""
         shape = shape_of(operation.id)
         empty = None if operation.optional_body is False else b"{}"
         answered = operation.answers_directives
         ledger, limit, tracing = self._ledger, self._limit, self._tracing
 
-        async def write(request: web.Request) -> web.Response:
-            session = named(request, "session", NAME)
+        async def take(request: web.Request, session: str) -> web.StreamResponse:
             body = await read_body(request, limit)
             command = shape.read(body or empty or b"")
             if isinstance(command, Restore):
@@ -82,7 +99,7 @@ class SessionApi:
                 return answer({**reply.body, "duplicate": True}) if answered else await self.read_report(request)
             return answer(reply.body, 201 if reply.created and operation.creates else 200)
 
-        return write
+        return take
 
     async def list_sessions(self, request: web.Request) -> web.Response:
         """A page of all sessions."""

@@ -43,7 +43,9 @@ def quantile(values: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
 
 
-def pairs(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> tuple[float, list[float], list[float]]:
+def pairs(
+    ours: Callable[[], float], theirs: Callable[[], float], rounds: int
+) -> tuple[float, list[float], list[float]]:
     """Measure both in turn, so that whatever slows the machine slows both: the median of ours/theirs, and all values."""
     mine, others = [], []
     for number in range(rounds):

@@ -1,10 +1,13 @@
 """Window sync (SPEC 3.7): the ledger takes the difference, and whatever went wrong heals with the next one."""
 
+from dataclasses import fields
+
 import pytest
 
 from sidecar.budget.commands import CleanUp, ReportUsage, WindowItem
 from sidecar.budget.entries import DirectivesUndone, ItemPut, ItemRemoved, ItemResized, WindowSynced
 from sidecar.budget.errors import Invalid
+from sidecar.budget.window import _says_more
 from tests.budget.desk import HOUR, NOW, Desk
 
 
@@ -249,3 +252,8 @@ def test_an_access_shown_is_followed_and_never_goes_back(desk):
     desk.sync(WindowItem(id="a", tokens=10, last_accessed_at=NOW + 50))
     desk.sync(WindowItem(id="a", tokens=10, last_accessed_at=NOW + 20))
     assert desk.session.find("a").last_accessed_at == NOW + 50
+
+
+@pytest.mark.parametrize("field", [each.name for each in fields(WindowItem) if each.name not in ("id", "tokens")])
+def test_whatever_a_window_says_beyond_sizes_is_seen(field):
+    assert _says_more(WindowItem(id="a", tokens=1, **{field: 0}))
