@@ -42,8 +42,7 @@ def between(monkeypatch, http):
 
     async def turn(url):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-        every = {"listen": (LOOPBACK,), "telemetry": LOOPBACK, "otlp": LOOPBACK, "journal": "memory:"}
-        app = make_app(Config(**every, downstream=url))
+        app = make_app(Config(listen=(LOOPBACK,), telemetry=LOOPBACK, otlp=LOOPBACK, journal="memory:", downstream=url))
         async with app, running(app.urls["otlp"][0], app.urls["api"][0]) as agent:
             async with http.put(f"{app.urls['api'][0]}/v1/sessions/s", json={"agent": "coder"}) as answer:
                 assert answer.status == 201

@@ -42,7 +42,7 @@ class Spans:
     def make(self, record: Record) -> SpanContext | None:
         """Make the spans of a record: the context of the first that is kept, None where none is."""
         entries = [stored.entry for stored in record.entries if type(stored.entry) in _TOLD]
-        if not entries and not record.runs:
+        if not record.runs and all(_dropped(entry, record) for entry in entries):
             return None
         return _Telling(self._tracer, record, int(self._clock() * _NANO)).tell(entries)
 
@@ -118,6 +118,17 @@ class _Telling:
         if self._first is None and span.get_span_context().trace_flags.sampled:
             self._first = span.get_span_context()
         return set_span_in_context(span, _NOWHERE)
+
+
+def _dropped(entry: AnyEntry, record: Record) -> bool:
+    """Whether it is an unremarkable allocation whose caller is not sampled.
+
+    The sampler would say so too, but only after a span's work: this is the most frequent case, and must cost nothing.
+    """
+    if not isinstance(entry, Allocated) or entry.outcome != "full" or record.origin is None:
+        return False
+    context = record.origin.context
+    return isinstance(context, TraceContext) and not context.sampled
 
 
 def caller(record: Record) -> Context:
