@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.benchmarks.figures import Figure, spin  # noqa: E402 - the path to it comes first
+from tests.benchmarks.figures import Figure, spin
 
-MEASURES = ("allocation", "decisions", "cleanup")
+MEASURES = ("allocation", "latency", "events", "decisions", "window", "cleanup", "scrape", "process")
 WIDTH = 58
 
 

@@ -1,4 +1,4 @@
-"""What a measure tells, and how: figures with their aims, quantiles, pairs in alternation, and how noisy the machine was."""
+"""What a measure tells, and how: figures with aims, quantiles, pairs in alternation, and how noisy the machine was."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ def quantile(values: Sequence[float], part: float) -> float:
 def pairs(
     ours: Callable[[], float], theirs: Callable[[], float], rounds: int
 ) -> tuple[float, list[float], list[float]]:
-    """Measure both in turn, so that whatever slows the machine slows both: the median of ours/theirs, and all values."""
+    """Measure both in turn, so that what slows the machine slows both: the median of ours/theirs, and all values."""
     mine, others = [], []
     for number in range(rounds):
         first, second = (ours, theirs) if number % 2 == 0 else (theirs, ours)

@@ -24,6 +24,12 @@ request = function()
 end
 """.replace("SESSIONS", str(SESSIONS))
 
+POSTS = """
+local file = io.open("%s", "rb")
+local all = wrk.format("POST", "%s", { ["Content-Type"] = "application/json" }, file:read("*a"))
+request = function() return all end
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -50,11 +56,24 @@ def call(server: Server, method: str, path: str, body: object = None) -> bytes:
 
 
 def allocate(server: Server, run: str, *, seconds: int) -> Load:
-    """wrk for so long. Fails where an answer was no success."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        Path(script.name).write_text(ALLOCATIONS % run)
+    """Allocations for so long; `run` keeps their request ids apart from those of other runs."""
+    return _load(server, ALLOCATIONS % run, seconds=seconds, connections=CONNECTIONS)
+
+
+def post(server: Server, path: str, body: bytes, *, seconds: int, connections: int) -> Load:
+    """The same request again and again."""
+    with tempfile.NamedTemporaryFile("wb", suffix=".body") as kept:
+        kept.write(body)
+        kept.flush()
+        return _load(server, POSTS % (kept.name, path), seconds=seconds, connections=connections)
+
+
+def _load(server: Server, script: str, *, seconds: int, connections: int) -> Load:
+    """Run wrk. Fails where an answer was no success."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as kept:
+        Path(kept.name).write_text(script)
         before = server.worked()
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script.name, server.urls["api"]]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", kept.name, server.urls["api"]]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         worked = server.worked() - before
     assert "Non-2xx" not in said, said

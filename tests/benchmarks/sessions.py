@@ -1,4 +1,7 @@
-"""Sessions to measure in-process, and the clock to do it with: this thread's processor time, which neighbours disturb least."""
+"""Sessions to measure in-process, and the clock to do it with: this thread's processor time.
+
+Neighbours disturb that least: it stands still while they have the core.
+"""
 
 import copy
 import gc
