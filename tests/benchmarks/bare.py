@@ -15,7 +15,7 @@ from sidecar.budget.commands import RequestAllocation
 from sidecar.receivers.events import event_type
 
 REQUEST = TypeAdapter(RequestAllocation).validator.validate_json
-EVENTS: Any = TypeAdapter(Annotated[list[event_type()], "events"]).validator.validate_json  # type: ignore[misc]
+EVENTS: Any = TypeAdapter(Annotated[list[event_type()], "events"]).validator.validate_json  # type: ignore[arg-type, misc]
 ENCODE = msgspec.json.Encoder().encode
 
 

@@ -26,7 +26,8 @@ end
 
 POSTS = """
 local file = io.open("%s", "rb")
-local all = wrk.format("POST", "%s", { ["Content-Type"] = "application/json" }, file:read("*a"))
+local body, all = file:read("*a"), nil
+init = function() all = wrk.format("POST", "%s", { ["Content-Type"] = "application/json" }, body) end
 request = function() return all end
 """
 

@@ -41,11 +41,12 @@ class Server:
 def running(command: Sequence[str | Path], *, lines: int) -> Iterator[Server]:
     """A server that prints `lines` lines of `name url` once it listens."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOKEN_BUDGET_")}
+    environment["PYTHONPATH"] = str(ROOT)  # this checkout, whatever is installed
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     try:
         assert process.stdout is not None
         said = [process.stdout.readline() for _ in range(lines)]
-        urls = dict(match.groups() for line in said if (match := re.match(r"(\w+) +(\S+)", line)))
+        urls = {match[1]: match[2] for line in said if (match := re.match(r"(\w+) +(\S+)", line))}
         assert len(urls) == lines, f"it did not start: {said}"
         yield Server(process.pid, urls)
     finally:
