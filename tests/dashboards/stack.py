@@ -204,12 +204,16 @@ class Stack:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=2 * PATIENCE)
         assert done.returncode == 0, done.stderr
 
-    def scraped(self) -> None:
-        """Wait until what has happened by now has been scraped twice: a rate needs two samples."""
-        now = time.time()
-        for _ in range(2):
-            wait_for(lambda: self.series(f"timestamp(token_budget_journal_up) > {now}"))
-            now = time.time()
+    def scraped(self, times: int = 3) -> None:
+        """Wait until what has happened by now has been scraped: a rate needs two samples, and a step after them."""
+        last = time.time()
+
+        def later() -> float | None:
+            found = self.series(f"timestamp(token_budget_journal_up) > {last}")
+            return float(found[0]["value"][1]) if found else None
+
+        for _ in range(times):
+            last = wait_for(later)
 
     def tell(self, *events: Mapping[str, Any]) -> None:
         """Send events; all must be taken."""
