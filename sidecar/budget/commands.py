@@ -348,6 +348,13 @@ class ExpireSession(Command):
     type = "expire_session"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LapseLeases(Command):
+    """The server's own: somebody looks at a silent session whose leases have run out (SPEC 3.2)."""
+
+    type = "lapse_leases"
+
+
 # The commands that may come as events, in SPEC section 4's order.
 EVENTS: Mapping[str, type[Command]] = {
     cls.type: cls

@@ -22,6 +22,7 @@ from sidecar.budget.commands import (
     CompleteTask,
     EraseArchive,
     ExpireSession,
+    LapseLeases,
     OpenSession,
     PlanTasks,
     PutItem,
@@ -93,7 +94,7 @@ def decide(  # noqa: PLR0913 - a decision has many circumstances, each named by 
         first = _open(None, OpenSession(), id=id, at=at, host=host, defaults=defaults)
         session, before = first.session, first.entries
     if session.closed:
-        if isinstance(command, CloseSession | ExpireSession):
+        if isinstance(command, CloseSession | ExpireSession | LapseLeases):
             return Decision(session=session, reply=report(session))
         raise Conflict(f"session {id!r} is closed: open it again first", path="session")
     turn = Turn(
@@ -191,6 +192,8 @@ def _dispatch(turn: Turn, command: Command, archived: Archived | None) -> Any:  
             return restoring.erase(turn, command, archived)
         case ChangeSession():
             return life.change(turn, command)
+        case LapseLeases():
+            return report(turn.session)
         case CloseSession():
             return life.close(turn, "host")
         case ExpireSession():

@@ -68,16 +68,18 @@ class History:
             past = _begin(snapshot)
             if past is not None:
                 found[id] = past
-        marks = {id: found[id].session.version if id in found else 0 for id in ids}
-        async for stored in self._journal.tails(marks):
+        begun = {id: found[id].session.version if id in found else 0 for id in ids}
+        lost: dict[SessionId, None] = {}  # the first entries are forgotten, and the snapshot is another release's
+        async for stored in self._journal.tails(begun):
             id = stored.session
-            if id in found:
-                if stored.version > found[id].session.version:
-                    found[id] = _go_on(found[id], stored)
-            elif stored.version == 1:
-                found[id] = _go_on(None, stored)
-            elif marks.pop(id, None) is not None and (past := await self.session(id)) is not None:
-                found[id] = past  # its first entries are forgotten, and its snapshot is another release's
+            if id in found or stored.version == 1:
+                found[id] = _go_on(found.get(id), stored)
+            else:
+                lost[id] = None
+        for id in lost:
+            past = await self.session(id)
+            if past is not None:
+                found[id] = past
         return found
 
 

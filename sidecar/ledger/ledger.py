@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from sidecar.budget.commands import Command, ExpireSession
+from sidecar.budget.commands import Command, ExpireSession, LapseLeases
 from sidecar.budget.decide import Defaults
-from sidecar.budget.errors import NotFound
+from sidecar.budget.errors import BudgetError, NotFound
 from sidecar.budget.replies import SessionSummary
 from sidecar.budget.report import summary
 from sidecar.budget.session import Session
@@ -21,6 +21,7 @@ from sidecar.ledger.writer import Writer
 
 _log = logging.getLogger(__name__)
 
+OWN = Origin(receiver="idle")  # of what nobody asked for
 _TOGETHER = 1_000  # sessions whose place in the store is asked for at a time
 
 
@@ -55,7 +56,13 @@ class Ledger:
         self._clock = clock
         self._on_moved = on_moved
         self._residents = Residents(journal, closed=self._limits.closed_in_memory)
-        self._snapshots = Snapshots(journal, self._residents, every=self._limits.snapshot_every, settled=self.settled)
+        self._snapshots = Snapshots(
+            journal,
+            self._residents,
+            every=self._limits.snapshot_every,
+            settled=self.settled,
+            durable=lambda: self.journal_up,
+        )
         self._keep = keep or Keep()
         self._retention = Retention(journal, self._residents, self._keep, dropped=on_dropped, clock=clock)
         self._writer = Writer(
@@ -157,7 +164,19 @@ class Ledger:
             found = self._residents.get(session) or read
         if found is None:
             raise NotFound(f"session {session!r} does not exist", path="session")
+        if self._leases_ran_out(found):
+            with contextlib.suppress(BudgetError, JournalError, Overloaded):  # then they lapse with the next command
+                await self.handle(session, LapseLeases(), origin=OWN, answered=False)
+            await self.settled()
+            found = self._residents.get(session) or await self._residents.fold(session)
+            if found is None:
+                raise NotFound(f"session {session!r} does not exist", path="session")
         return SessionView(session=found, idle=self._residents.is_idle(session))
+
+    def _leases_ran_out(self, session: Session) -> bool:
+        """Whether leases lapse by the server's time: in a session that has none of its host's."""
+        due = session.next_lapse
+        return due is not None and not session.host_clock and not session.closed and due <= self._clock()
 
     async def sessions(self, *, after: SessionId | None = None, limit: int = 100) -> list[SessionSummary]:
         """Sessions in order of id, after the id `after`."""
@@ -242,7 +261,7 @@ class Ledger:
         for start in range(0, len(silent), self._limits.turn_commands):
             await self.handle_all(
                 [
-                    Ask(session=id, command=ExpireSession(), origin=Origin(receiver="idle"))
+                    Ask(session=id, command=ExpireSession(), origin=OWN)
                     for id in silent[start : start + self._limits.turn_commands]
                 ]
             )

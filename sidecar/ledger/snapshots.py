@@ -19,15 +19,22 @@ _TOGETHER = 16  # stored in one go: each may hold the event loop for a milliseco
 
 
 class Snapshots:
-    """Takes them. `settled` waits until no turn is under way."""
+    """Takes them. `settled` waits until no turn is under way, `durable` tells whether all that is in memory is."""
 
     def __init__(
-        self, journal: Journal, residents: Residents, *, every: int, settled: Callable[[], Awaitable[None]]
+        self,
+        journal: Journal,
+        residents: Residents,
+        *,
+        every: int,
+        settled: Callable[[], Awaitable[None]],
+        durable: Callable[[], bool],
     ) -> None:
         self._journal = journal
         self._residents = residents
         self._every = every
         self._settled = settled
+        self._durable = durable
         self._versions: dict[SessionId, int] = {}  # of the newest snapshots, of sessions in memory
         self._due: dict[SessionId, None] = {}
         self._some_due = asyncio.Event()
@@ -67,6 +74,8 @@ class Snapshots:
         """Take what is due now. Raises `JournalError`."""
         while self._due:
             await self._settled()
+            if not self._durable():
+                raise JournalError("the journal takes no writes")
             taken = self._freeze()
             await self._journal.keep_snapshots(taken)
             for snapshot in taken:

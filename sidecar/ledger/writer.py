@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from sidecar.budget.commands import Command, EraseArchive, ExpireSession, OpenSession, RestoreItem
+from sidecar.budget.commands import ChangeSession, CloseSession, Command, EraseArchive, ExpireSession, LapseLeases, OpenSession, RestoreItem
 from sidecar.budget.decide import Decision, Defaults, decide
 from sidecar.budget.errors import BudgetError, Conflict
 from sidecar.budget.session import Session
@@ -20,6 +20,9 @@ from sidecar.ledger.residents import Residents
 from sidecar.ledger.turn import Batch, Turn, Waiting
 
 _log = logging.getLogger(__name__)
+
+# Whoever asks for these counts on them: they are never decided in memory alone.
+_LASTING = ChangeSession, CloseSession, EraseArchive, ExpireSession, LapseLeases, RestoreItem
 
 _TRIES = 8  # how often a command is decided because another writer was first
 _HEAL_FIRST, _HEAL_LAST = 0.05, 5.0  # seconds between attempts to write to a journal that is down
@@ -57,6 +60,7 @@ class Writer:
         self._on_append = on_append
         self._on_grown = on_grown
         self._on_dropped = on_dropped
+        self._astray: dict[SessionId, None] = {}  # sessions with entries in memory that the journal does not have
         self.conflicts = 0  # how often a session's part of a turn was decided in vain: another writer was first
         self._queue: deque[Waiting] = deque()
         self._woken = asyncio.Event()
@@ -99,7 +103,7 @@ class Writer:
             raise JournalError("the sidecar is stopping")
         if self._working is None:
             raise JournalError("the journal has not been opened yet")
-        if self._down is not None:
+        if self._down is not None and not all(self._goes_on(ask) for ask in asks):
             raise JournalError(f"the journal takes no writes: {self._down}")
         if self._queue and len(self._queue) + len(asks) > self._limits.waiting_commands:
             raise Overloaded(f"{len(self._queue)} commands wait already")
@@ -107,6 +111,12 @@ class Writer:
         self._queue.extend(Waiting(ask, batch, place) for place, ask in enumerate(asks))
         self._woken.set()
         return batch
+
+    def _goes_on(self, ask: Ask) -> bool:
+        """Whether it is decided in memory alone while the journal is down: of an observed session, and if so told."""
+        session = self._residents.get(ask.session) if self._limits.observe_without_journal else None
+        watched = session is not None and session.mode == "observed" and not session.closed
+        return watched and not isinstance(ask.command, _LASTING)
 
     # --- turns ------------------------------------------------------------------------------------------------------
 
@@ -226,6 +236,9 @@ class Writer:
     async def _store(self, turn: Turn) -> None:
         """Append what was decided, in one go; then publish and answer."""
         outcomes: dict[SessionId, Outcome | Exception] = {}
+        if self._down is not None:
+            self._answer_in_memory(turn)
+            return
         if turn.changes:
             frames = turn.frames()
             begun = self._stopwatch()
@@ -284,13 +297,24 @@ class Writer:
             else:
                 session = turn.sessions.get(id) or decision.session
                 if id in turn.sessions and id not in placed:
-                    self._residents.place(session, seen=turn.now)
+                    self._residents.place(session, seen=self._heard(id, waiting.ask.command, turn.now))
                     placed.add(id)
-                    if id in turn.changes:
+                    if id in turn.changes and id not in self._astray:
                         self._on_grown(session)
                 self._publish(decided.record(decision, session, turn.now))
                 waiting.answer(Reply(body=decision.reply, created=decision.created, duplicate=decision.duplicate))
         self._queue.extendleft(reversed(again))
+
+    def _answer_in_memory(self, turn: Turn) -> None:
+        """The journal is down, and these sessions are observed: they go on, and what they write is lost, and counted."""
+        self._on_dropped("entry", "journal_down", turn.entries())
+        self._astray.update(dict.fromkeys(turn.changes))
+        self._answer(turn, {})
+
+    def _heard(self, id: SessionId, command: Command, now: float) -> float:
+        """When the session was last heard of; to look at it is not to hear of it."""
+        seen = self._residents.seen(id) if isinstance(command, LapseLeases) else None
+        return now if seen is None else seen
 
     def _publish(self, record: Record) -> None:
         for sink in self._sinks:
@@ -309,8 +333,12 @@ class Writer:
         self._refuse_waiting(error)
 
     def _refuse_waiting(self, error: JournalError) -> None:
-        while self._queue:
-            self._queue.popleft().answer(JournalError(*error.args))
+        waiting, self._queue = self._queue, deque()
+        for each in waiting:
+            if self._goes_on(each.ask):
+                self._queue.append(each)
+            else:
+                each.answer(JournalError(*error.args))
 
     async def _heal(self) -> None:
         pause = _HEAL_FIRST
@@ -319,8 +347,12 @@ class Writer:
             pause = min(2 * pause, _HEAL_LAST)
             with contextlib.suppress(JournalError):
                 await self._journal.check()
+                await self.settled()
+                self._residents.suspect(self._astray, now=self._clock())
+                self._astray.clear()
                 await self._residents.reread()
-                self._down = None
+                if not self._astray:  # none has gone on meanwhile
+                    self._down = None
         _log.info("the journal takes writes again")
 
 
