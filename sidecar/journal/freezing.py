@@ -108,7 +108,7 @@ def _shape(cls: type) -> Any:
 
 def _loaded(cls: type, raw: Raw) -> Raw:
     """The arguments that make a `cls` again."""
-    read = msgspec.convert(raw, _shape(cls))
+    read = msgspec.convert(raw, _shape(cls), str_keys=True)  # JSON has no other keys: the numbers of directives too
     values = {name: value for name in read.__struct_fields__ if (value := getattr(read, name)) is not msgspec.UNSET}
     if "samples" in values:
         values["samples"] = deque(values["samples"], maxlen=SAMPLES)
