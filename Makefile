@@ -15,10 +15,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench chart lock image backends tools clean
+.PHONY: help venv test demo lint format bench chart dashboards lock image backends tools clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 venv: .venv/dev.stamp ## build .venv with everything that development needs
 
@@ -47,6 +47,9 @@ bench: .venv/dev.stamp ## measure, and print the figures (tests/benchmarks)
 
 chart: .venv/dev.stamp ## write what follows from the chart's values and templates: README, schema, what is injected
 	@$(BIN)/python helm/generate.py
+
+dashboards: .venv/dev.stamp ## write dashboards, rules and alerts from the code that describes them
+	@$(BIN)/python -m dashboards $(ARGS)
 
 # For every platform and any Python from that of the image on; `uv` resolves for others than it runs on.
 lock: .venv/dev.stamp ## choose the versions that the image is built from, with their hashes

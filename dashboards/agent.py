@@ -5,7 +5,8 @@ from typing import Final
 from grafana_foundation_sdk.models import dashboard as model
 
 from dashboards.fleet import SIX_HOURS
-from dashboards.house import GREEN, ORANGE, RED, YELLOW, AnyPanel, Query, Row, chooser, figure, graph, page
+from dashboards.house import Row, chooser, page
+from dashboards.panels import GREEN, ORANGE, RED, YELLOW, AnyPanel, Query, figure, graph
 from dashboards.promql import between, over_range, per_minute, quantile, share, shown, soonest, total, worst
 from sidecar.budget.policy import COMPONENTS, STANDARD
 

@@ -4,21 +4,8 @@ from typing import Final
 
 from grafana_foundation_sdk.models import dashboard as model
 
-from dashboards.house import (
-    ORANGE,
-    RED,
-    UIDS,
-    YELLOW,
-    AnyPanel,
-    Column,
-    Query,
-    Row,
-    figure,
-    graph,
-    listing,
-    page,
-    ranking,
-)
+from dashboards.house import UIDS, Row, page
+from dashboards.panels import ORANGE, RED, YELLOW, AnyPanel, Column, Query, figure, graph, listing, ranking
 from dashboards.promql import between, over_range, per_minute, rate, share, shown, soonest, total, worst
 from sidecar.budget.policy import STANDARD, STATUSES
 

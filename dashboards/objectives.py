@@ -2,7 +2,8 @@
 
 from grafana_foundation_sdk.models import dashboard as model
 
-from dashboards.house import GREEN, ORANGE, RED, WIDTH, YELLOW, AnyPanel, Query, Row, figure, graph, page
+from dashboards.house import Row, page
+from dashboards.panels import GREEN, ORANGE, RED, WIDTH, YELLOW, AnyPanel, Query, figure, graph
 from dashboards.promql import over_range, rate, share, shown, total
 from dashboards.service_levels import OBJECTIVES, Objective
 

@@ -2,7 +2,8 @@
 
 from grafana_foundation_sdk.models import dashboard as model
 
-from dashboards.house import GREEN, ORANGE, RED, YELLOW, AnyPanel, Query, Row, figure, graph, page
+from dashboards.house import Row, page
+from dashboards.panels import GREEN, ORANGE, RED, YELLOW, AnyPanel, Query, figure, graph
 from dashboards.promql import over_range, per_minute, quantile, rate, share, shown, soonest, total, worst
 
 EVENTS = shown("token_budget_events_total")

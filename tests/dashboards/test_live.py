@@ -106,7 +106,7 @@ def test_sums_over_the_time_shown_count_each_increase_once(watched):
     as_grafana = VALUES | {"$__rate_interval": "4s", "$__range": "2m"}  # for scrapes of a second
     (summed,) = watched.series(expand(query, as_grafana))
     (grown,) = watched.series("max_over_time(token_budget_journal_entries_total[2m])")
-    # Rates look no further back than to a counter's 0, so that they take its first increases for smaller than they were.
+    # Rates look back no further than to a counter's 0, so that they take its first increases for smaller than they are.
     assert 0.7 < float(summed["value"][1]) / float(grown["value"][1]) < 1.05
 
 

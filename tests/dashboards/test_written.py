@@ -4,6 +4,7 @@ import json
 
 import promql_parser
 import pytest
+import yaml
 
 from dashboards import __main__ as command
 from dashboards.house import TAG, UIDS
@@ -170,3 +171,11 @@ def test_the_same_thing_has_the_same_colour_everywhere():
                         colours.setdefault(override["matcher"]["options"], set()).add(json.dumps(each["value"]))
     assert {"working_memory", "critical", "denied", "noop"} <= set(colours)
     assert all(len(each) == 1 for each in colours.values())
+
+
+def test_exemplars_lead_to_their_trace_where_grafana_is_provisioned_as_shown():
+    shown = yaml.safe_load((FOLDER / "provisioning" / "datasources" / "token-budget.yaml").read_text())
+    prometheus, traces = shown["datasources"]
+    (destination,) = prometheus["jsonData"]["exemplarTraceIdDestinations"]
+    assert destination["name"] == "trace_id"
+    assert destination["datasourceUid"] == traces["uid"]
