@@ -44,7 +44,8 @@ _READ_SESSION = """
     SELECT session, first, written_at, entries, first FROM frames
     WHERE session = ? AND first > ? ORDER BY first LIMIT ?
 """
-_FRAME_BEFORE = "SELECT coalesce(max(first), 1) - 1 FROM frames WHERE session = ? AND first <= ?"
+# Added here and not in Python: the version after the largest number there is would not fit.
+_FRAME_BEFORE = "SELECT coalesce(max(first), 1) - 1 FROM frames WHERE session = ? AND first <= ? + 1"
 _CHUNK = 256  # frames read at a time, so that nobody waits long for the reading thread
 
 # In pages of 4 KiB: the log is moved in steps of about 4 MB; beyond 16 MB a commit waits for its end.
@@ -87,7 +88,9 @@ class SqliteJournal:
         self._file = None
 
     async def check(self) -> None:
-        """Write one page, after opening the file anew if the last write failed."""
+        """Write one page, after opening the file anew if the last write failed; but do not begin a removed one anew."""
+        if self._file is not None and not self.path.exists():
+            raise JournalError(f"journal {self.path} was removed: put it back, or restart to begin a new one")
         if self._doubtful or self._file is None:
             await self.close()
             await self.open()
@@ -257,6 +260,7 @@ class SqliteJournal:
         write = file.writer.execute
         with file.failing(failing):
             try:
+                file.check_in_place()
                 write("BEGIN IMMEDIATE")
                 yield write
                 write("COMMIT")
@@ -306,7 +310,7 @@ class SqliteJournal:
         """The place to start from: the frame that holds version `after` + 1 is the next one."""
         file = self._opened()
         with file.failing("cannot be read"):
-            (place,) = file.reader.execute(_FRAME_BEFORE, (session, after + 1)).fetchone()
+            (place,) = file.reader.execute(_FRAME_BEFORE, (session, after)).fetchone()
         return int(place)
 
     def _frames(self, session: SessionId | None, place: int, limit: int) -> list[_Row]:

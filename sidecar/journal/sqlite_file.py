@@ -39,6 +39,7 @@ class SqliteFile:
                 self.reader = self._connect()
                 self.reader.execute("PRAGMA query_only = ON")
                 self.keeper = self._connect()
+                self._identity = self._found()
         except BaseException:
             self.close()
             raise
@@ -50,6 +51,18 @@ class SqliteFile:
                 connection.close()
         self._connections.clear()
         os.close(self._lock)
+
+    def check_in_place(self) -> None:
+        """Raise `OSError` where the path leads to this file no longer: what is written to it ends with the process."""
+        if self._found() != self._identity:
+            raise FileNotFoundError("the file was removed, or another one put in its place")
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - asked at each commit, and a third faster than Path.stat
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     @contextlib.contextmanager
     def failing(self, what: str) -> Iterator[None]:

@@ -95,6 +95,10 @@ class JournalContract:
         expected = [1, 2, 3, 4, 5, 6][after:][:limit]
         assert [stored.version async for stored in journal.read("s", after=after, limit=limit)] == expected
 
+    async def test_there_is_nothing_after_the_largest_version_that_can_be_asked_for(self, journal: Journal) -> None:
+        await journal.append([frame(1, *noted(2))])
+        assert await versions(journal, "s", after=2**63 - 1, limit=10) == []
+
     async def test_reading_all_gives_each_session_in_order(self, journal: Journal) -> None:
         for first in (1, 3, 5):
             await journal.append([frame(first, *noted(2), session=session) for session in ("b", "a")])

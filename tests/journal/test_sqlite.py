@@ -253,6 +253,23 @@ async def test_a_check_fails_while_the_file_takes_no_writes_and_heals_when_it_do
     await journal.close()
 
 
+async def test_a_file_that_was_removed_takes_no_writes_and_no_new_one_is_begun_until_it_is_back(path, tmp_path):
+    journal = SqliteJournal(path)
+    await journal.open()
+    assert await journal.append([frame(1, *noted(1))]) == ["stored"]
+    path.rename(tmp_path / "away")
+    with pytest.raises(JournalError, match="the file was removed, or another one put in its place"):
+        await journal.append([frame(2, *noted(1))])
+    with pytest.raises(JournalError, match="put it back, or restart to begin a new one"):
+        await journal.check()
+    assert not path.exists()
+    (tmp_path / "away").rename(path)
+    await journal.check()
+    assert await journal.append([frame(2, *noted(1))]) == ["stored"]
+    assert [stored.version async for stored in journal.read("s")] == [1, 2]
+    await journal.close()
+
+
 @pytest.mark.parametrize("durability", ["normal", "full"])
 async def test_the_write_ahead_log_stays_bounded_under_steady_writes(path, durability, monkeypatch):
     monkeypatch.setattr(sqlite, "_STEP_PAGES", 50)
