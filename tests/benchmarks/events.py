@@ -16,7 +16,7 @@ BATCH = 500
 
 def measure(effort: float) -> Iterator[Figure]:
     """Events a second in alternating pairs, and by processor time."""
-    seconds, rounds = max(1, round(3 * effort)), max(3, int(6 * effort))
+    seconds, rounds = max(2, round(3 * effort)), max(3, int(6 * effort))
     with tempfile.TemporaryDirectory() as folder, sidecar(Path(folder)) as ours, bare() as theirs:
         loads: dict[int, list[Load]] = {ours.pid: [], theirs.pid: []}
 
