@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 # What an orderly end may take, in seconds; together they stay below the 5 that `serve` promises.
 FINISH_CALLS = 1.5
 FINISH_WRITES = 2.0
-FINISH_EXPORTS = 3.0  # what waits to go downstream and to the collector, or what `FINISH_ALL` leaves of it
+FINISH_EXPORTS = 2.5  # what waits to go downstream and to the collector, or what `FINISH_ALL` leaves of it
 FINISH_ALL = 4.5
 # Seconds between attempts to open a journal that does not work.
 FIRST_RETRY, LAST_RETRY = 0.25, 5.0
@@ -166,16 +166,16 @@ class Sidecar:
         try:
             self.exporter.start()
             await self._telemetry.setup()
-            await _listen(self._telemetry, self.config.telemetry)
+            await _listen(self._telemetry, self.config.telemetry, flag="--telemetry")
             await self._open_ledger()
             await self._start_exports()
             await self._api.setup()
             take_short_way(self._api, self.sessions.calls())
             for address in self.config.listen:
-                await _listen(self._api, address)
+                await _listen(self._api, address, flag="--listen")
             await self._otlp.setup()
             if self.config.otlp is not None:
-                await _listen(self._otlp, self.config.otlp)
+                await _listen(self._otlp, self.config.otlp, flag="--otlp")
         except BaseException:
             await self.stop()
             raise
@@ -265,7 +265,7 @@ def _downstream(config: Config) -> Downstream:
     )
 
 
-async def _listen(runner: web.AppRunner, address: Address) -> None:
+async def _listen(runner: web.AppRunner, address: Address, *, flag: str) -> None:
     site: web.BaseSite
     match address:
         case HostPort(host, port):
@@ -281,7 +281,11 @@ async def _listen(runner: web.AppRunner, address: Address) -> None:
             # folder says who gets there.
             await asyncio.to_thread(Path(address.path).chmod, 0o666)
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {address.text}: {error.strerror or error}") from error
+        # The event loop's own text repeats the address.
+        number = error.errno or 0
+        reason = os.strerror(number) if number in errno.errorcode else error.strerror or error
+        advice = f"; {flag} takes another address, port 0 a free one" if number == errno.EADDRINUSE else ""
+        raise OSError(error.errno, f"cannot listen on {address.text}: {reason}{advice}") from error
 
 
 async def _check_unused(path: str) -> None:

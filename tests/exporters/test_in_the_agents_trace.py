@@ -172,10 +172,10 @@ async def test_a_downstream_and_a_collector_that_hang_change_nothing_for_the_age
         assert 'token_budget_dropped_total{what="forward",reason="queue_full"} 28' in shown
         begun = time.monotonic()
         await app.stop()
-        assert 2.5 < time.monotonic() - begun < 4.5, "what the end may take is used, and no more"
+        assert 2 < time.monotonic() - begun < 3.5, "what waits is given a while, and no longer"
 
 
-def test_a_collector_that_hangs_costs_a_process_at_most_three_seconds_at_its_end(tmp_path):
+def test_a_process_ends_in_time_though_its_collector_hangs(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", HANGING], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as collector, (tmp_path / "log").open("w") as log:  # fmt: skip
@@ -202,7 +202,7 @@ def test_a_collector_that_hangs_costs_a_process_at_most_three_seconds_at_its_end
             assert program.wait(timeout=30) == 0
             took = time.monotonic() - begun
         collector.kill()
-    assert took < 4, "3 s for both, and a moment for everything else"
+    assert took < 5, "at most 3 s for both, and the interpreter's own end on a busy machine"
 
 
 async def _use(urls):
