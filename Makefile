@@ -51,6 +51,10 @@ chart: .venv/dev.stamp ## write what follows from the chart's values and templat
 dashboards: .venv/dev.stamp ## write dashboards, rules and alerts from the code that describes them
 	@$(BIN)/python -m dashboards $(ARGS)
 
+crash: .venv/dev.stamp tools ## kill the real process 200 times, replicas 50 times, and hold all against an account (15 minutes)
+	@CRASH_KILLS=200 $(BIN)/python -m pytest -s tests/crash/test_kills.py -k normal $(ARGS)
+	CRASH_KILLS=50 $(BIN)/python -m pytest -s tests/crash/test_replicas.py -k killing $(ARGS)
+
 # For every platform and any Python from that of the image on; `uv` resolves for others than it runs on.
 lock: .venv/dev.stamp ## choose the versions that the image is built from, with their hashes
 	@$(PIP) install uv
@@ -77,6 +81,7 @@ backends: .venv/dev.stamp ## find our traces in a real Phoenix (installs it: 850
 tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager, chromium
 	@$(call apt_install,promtool prometheus,prometheus)
 	$(call apt_install,amtool prometheus-alertmanager,prometheus-alertmanager)
+	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call apt_install,initdb,postgresql); }
 	$(call apt_install,chromium,chromium)
 
 clean: ## remove what the targets above made

@@ -1,8 +1,10 @@
 """What others say to the ledger, and what they hear from it.
 
-What is made anew for each command is not frozen, though nobody changes it: freezing doubles what it costs to make.
+What is made anew for each command is neither frozen, though nobody changes it, nor made by keyword: either doubles
+what it costs to make.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,7 +51,7 @@ class Origin:
     context: object | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Ask:
     """A command to a session. `answered`: its answer carries directives. `auto_open`: it may open the session."""
 
@@ -60,7 +62,7 @@ class Ask:
     auto_open: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Reply:
     """What a command is answered: `body` is one of `budget.replies`."""
 
@@ -69,7 +71,7 @@ class Reply:
     duplicate: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Record:
     """What one decided command did, told to the sinks after its entries are durable, and if it made none.
 
@@ -79,7 +81,7 @@ class Record:
 
     session: Session
     command: Command
-    entries: tuple[StoredEntry, ...]
+    entries: Sequence[StoredEntry]
     reply: Any
     runs: tuple[CleanupRun, ...]
     decision_seconds: float

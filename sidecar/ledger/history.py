@@ -45,6 +45,12 @@ class History:
                 past = _go_on(past, stored)
         return past
 
+    async def later(self, past: Past) -> Past:
+        """The session with what was written after it was read: it is changed."""
+        async for stored in self._journal.read(past.session.id, after=past.session.version):
+            past = _go_on(past, stored)
+        return past
+
     async def open_sessions(self) -> AsyncIterator[Past]:
         """Every open session; of a shared journal those that we wrote to last. In order of id."""
         after: SessionId | None = None

@@ -109,6 +109,11 @@ class Ledger:
         """Whether the journal is open and took the last write."""
         return self._writer.journal_up
 
+    @property
+    def conflicts(self) -> int:
+        """How often what was decided on a session came too late, because another replica was first."""
+        return self._writer.conflicts
+
     # --- commands ---------------------------------------------------------------------------------------------------
 
     async def handle(
@@ -121,7 +126,7 @@ class Ledger:
         auto_open: bool = False,
     ) -> Reply:
         """Decide a command and make it durable. Raises `BudgetError`, `JournalError` or `Overloaded`."""
-        ask = Ask(session=session, command=command, origin=origin, answered=answered, auto_open=auto_open)
+        ask = Ask(session, command, origin, answered, auto_open)
         batch = self._writer.submit([ask])
         await batch.done
         answer = batch.answers[0]

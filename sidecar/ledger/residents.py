@@ -11,6 +11,7 @@ from sidecar.budget.entries import AnyEntry
 from sidecar.budget.evolve import evolve
 from sidecar.budget.session import Session
 from sidecar.journal import Journal, SessionId
+from sidecar.journal.freezing import freeze, thaw
 from sidecar.ledger.history import History, Past
 
 
@@ -102,6 +103,15 @@ class Residents:
         for past in sorted(found, key=lambda past: past.written_at):
             self.place(past.session, seen=past.written_at)
         return found
+
+    async def copy(self, id: SessionId) -> Session | None:
+        """A session in memory with what others have written by now; a copy, so that what is decided on it can fail."""
+        resident = self._find(id)
+        if resident is None:
+            return None
+        past = await self._history.later(Past(resident.session, resident.seen, 0))
+        self.place(past.session, seen=max(resident.seen, past.written_at))
+        return thaw(freeze(past.session, written_at=past.written_at))
 
     async def bring(self, id: SessionId) -> None:
         """Bring a session back that nobody here has heard of."""

@@ -55,18 +55,11 @@ class Decided:
     def record(self, decision: Decision, session: Session, written_at: float) -> Record:
         """What the sinks are told."""
         ask = self.waiting.ask
-        return Record(
-            session=session,
-            command=ask.command,
-            entries=tuple(
-                StoredEntry(session=ask.session, version=version, written_at=written_at, entry=entry)
-                for version, entry in enumerate(decision.entries, self.first)
-            ),
-            reply=decision.reply,
-            runs=decision.runs,
-            decision_seconds=self.seconds,
-            origin=ask.origin,
-        )
+        entries = [
+            StoredEntry(ask.session, version, written_at, entry)
+            for version, entry in enumerate(decision.entries, self.first)
+        ]
+        return Record(session, ask.command, entries, decision.reply, decision.runs, self.seconds, ask.origin)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ journal, and until the journal takes writes again, commands are refused before t
 import asyncio
 import contextlib
 import logging
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -24,7 +25,9 @@ _log = logging.getLogger(__name__)
 # Whoever asks for these counts on them: they are never decided in memory alone.
 _LASTING = ChangeSession, CloseSession, EraseArchive, ExpireSession, LapseLeases, RestoreItem
 
-_TRIES = 8  # how often a command is decided because another writer was first
+_TRIES = 30  # how often a command is decided because another writer was first
+_CONTESTED = 10.0  # seconds for which a session is thought to be contested after a conflict
+_WAY = 0.01  # seconds that a turn with such a session waits at most
 _HEAL_FIRST, _HEAL_LAST = 0.05, 5.0  # seconds between attempts to write to a journal that is down
 
 
@@ -61,6 +64,7 @@ class Writer:
         self._on_grown = on_grown
         self._on_dropped = on_dropped
         self._astray: dict[SessionId, None] = {}  # sessions with entries in memory that the journal does not have
+        self._contested: dict[SessionId, float] = {}  # sessions that others write to just now, until when we think so
         self.conflicts = 0  # how often a session's part of a turn was decided in vain: another writer was first
         self._queue: deque[Waiting] = deque()
         self._woken = asyncio.Event()
@@ -127,6 +131,8 @@ class Writer:
                 await self._woken.wait()
                 continue
             await self._gather()
+            if self._contested:
+                await self._give_way()
             turn = Turn(now=self._clock())
             self._between_turns.clear()
             try:
@@ -151,6 +157,14 @@ class Writer:
             waiting = len(self._queue)
             await asyncio.sleep(0)
 
+    async def _give_way(self) -> None:
+        """Others write to the same sessions: fewer and larger turns, at random moments, let all of them come first."""
+        now = self._clock()
+        for id in [id for id, until in self._contested.items() if until <= now]:
+            del self._contested[id]
+        if any(waiting.ask.session in self._contested for waiting in self._queue):
+            await asyncio.sleep(random.uniform(0, _WAY))  # noqa: S311 - nothing to protect
+
     async def _decide_waiting(self, turn: Turn) -> None:
         begun = self._stopwatch()
         while self._queue and len(turn.decided) < self._limits.turn_commands:
@@ -171,7 +185,11 @@ class Writer:
             if ask.session in turn.sessions:
                 session = turn.sessions[ask.session]
             else:
-                session = self._residents.get(ask.session) or await self._read(turn, ask.session)
+                session = self._residents.get(ask.session)
+                if session is not None and self._contested and ask.session in self._contested:
+                    session = await self._residents.copy(ask.session)
+                if session is None:
+                    session = await self._read(turn, ask.session)
                 turn.sessions[ask.session] = session
             if session is not None:
                 version = session.version
@@ -202,7 +220,8 @@ class Writer:
             return
         for run in decision.runs:
             seconds -= run.duration
-        self._bound_contents(decision)
+        if decision.contents:
+            self._bound_contents(decision)
         turn.add(waiting, decision, seconds)
 
     def _bound_contents(self, decision: Decision) -> None:
@@ -256,8 +275,16 @@ class Writer:
                 self._on_append(self._stopwatch() - begun, turn.entries(), not failed)
         if self._journal.shared:
             await self._look_at_unchanged(turn, outcomes)
-        moved = [id for id, outcome in outcomes.items() if outcome != "stored"]
+        # What was decided on a copy leaves what is in memory as it was; all other sessions are to be read again.
+        moved = [
+            id
+            for id, outcome in outcomes.items()
+            if outcome != "stored" and not (outcome == "conflict" and id in self._contested)
+        ]
         self._residents.suspect(moved, now=turn.now)
+        for id in moved:
+            if outcomes[id] == "conflict":
+                self._contested[id] = turn.now + _CONTESTED
         self._answer(turn, outcomes)
 
     async def _look_at_unchanged(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
@@ -302,7 +329,7 @@ class Writer:
                     if id in turn.changes and id not in self._astray:
                         self._on_grown(session)
                 self._publish(decided.record(decision, session, turn.now))
-                waiting.answer(Reply(body=decision.reply, created=decision.created, duplicate=decision.duplicate))
+                waiting.answer(Reply(decision.reply, decision.created, decision.duplicate))
         self._queue.extendleft(reversed(again))
 
     def _answer_in_memory(self, turn: Turn) -> None:
