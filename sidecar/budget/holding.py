@@ -4,7 +4,6 @@ The sums of SPEC 3.2 are kept here and nowhere else: whatever adds, takes or res
 that stood until then, and afterwards forgets the marks of bounds that are no longer exceeded.
 """
 
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -21,7 +20,7 @@ _AT_ONCE = 32  # how many of the oldest are forgotten together
 
 def put(session: Session, entry: ItemPut) -> None:
     """The window holds an item, new or changed; it takes over the tokens of the grant that it claims."""
-    item = replace(entry.item)  # the entry keeps its own: what is held changes
+    item = entry.item.copy()  # the entry keeps its own: what is held changes
     held = session.components[item.component]
     before = session.find(item.id)
     if before is not None:
@@ -138,7 +137,7 @@ def grant(session: Session, entry: Allocated) -> None:
     if entry.request_id is None:
         return
     until = entry.lease_until
-    session.grants[entry.request_id] = Grant(component=entry.component, tokens=entry.granted, lease_until=until)
+    session.grants[entry.request_id] = Grant(entry.component, entry.granted, until)
     if until is not None:
         session.next_lapse = until if session.next_lapse is None else min(session.next_lapse, until)
     elif len(session.grants) > REMEMBERED_REQUESTS:

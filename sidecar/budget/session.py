@@ -30,7 +30,8 @@ SAMPLES = 32
 class Directive:
     """An action that the agent has not confirmed yet, and what brings its item back, should it not be applied.
 
-    `former` is the removed item; where it was only shrunk, `full` and `doc_tokens` are as they were before. A cleanup
+    `answer` counts among the session's answers: the first that carried it. `former` is the removed item; where it was
+    only shrunk, `full` and `doc_tokens` are as they were before. A cleanup
     makes a directive for each of its actions, so it refers to the action instead of repeating it, and is made by position.
     """
 
@@ -72,7 +73,7 @@ class Directive:
         return self.action.tokens_after
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Grant:
     """Tokens granted to a request that no item has claimed; `lease_until` is when they lapse (None: never)."""
 

@@ -22,7 +22,7 @@ class JournalError(Exception):
     """The journal could not store or read; what was asked may or may not have happened. Worth trying again later."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)  # neither frozen nor made by keyword, which would double what it costs with each command
 class StoredEntry:
     """An entry at its place: `version` counts a session's entries from 1; `written_at` is the server's time."""
 
