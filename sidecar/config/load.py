@@ -47,7 +47,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} [OPTIONS] [--config FILE] [--SETTING VALUE ...]"  # not two dozen of them
     group = parser.add_argument_group(
         "settings",
-        "Each may also be written as TOKEN_BUDGET_<NAME>, or as <name> in the file. Flags win, then the environment.",
+        "Each may also be written as TOKEN_BUDGET_<NAME>, or as <name> in the file. Flags win, then the environment. "
+        "A DURATION is like 90s, 15m or 24h, a SIZE like 8Mi.",
     )
     group.add_argument("--config", metavar="FILE", help="a TOML file with settings")
     for name, setting in SETTINGS.items():

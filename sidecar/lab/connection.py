@@ -1,12 +1,14 @@
 """A replayer's connection to a sidecar: JSON over HTTP, patient where the sidecar asks for patience."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
@@ -59,6 +61,8 @@ class Connection:
                         return answer
                     trouble, wait = _problem(answer), _retry_after(response.headers)
                     retry = answer.status in BUSY
+            except aiohttp.ClientConnectorError as error:
+                trouble, wait, retry = f"cannot be reached: {_reason(error.os_error)}", None, True
             except (aiohttp.ClientError, TimeoutError) as error:
                 trouble, wait, retry = str(error) or type(error).__name__, None, True
             pause = min(2 * pause, 2.0)
@@ -93,11 +97,17 @@ class Connection:
 
 @asynccontextmanager
 async def connect(to: str, *, patience: float = 30.0) -> AsyncIterator[Connection]:
-    """Connect to `http://HOST:PORT` or `unix:PATH`."""
+    """Connect to `http://HOST:PORT` or `unix:PATH`; nothing is sent yet.
+
+    Raises:
+        SidecarError: `to` is neither.
+    """
     if to.startswith(UNIX):
         connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=to.removeprefix(UNIX), limit=16)
         base = "http://localhost"
     else:
+        if not _is_web_address(to):
+            raise SidecarError(f"{to!r} is no address of a sidecar: write http://HOST:PORT or unix:PATH")
         connector, base = aiohttp.TCPConnector(limit=16), to
     async with aiohttp.ClientSession(base_url=base, connector=connector) as client:
         yield Connection(client=client, name=to, patience=patience)
@@ -106,6 +116,21 @@ async def connect(to: str, *, patience: float = 30.0) -> AsyncIterator[Connectio
 def session_path(session: str, *rest: str) -> str:
     """Build the path of a session, or of what belongs to it."""
     return "/".join(("/v1/sessions", quote(session, safe=""), *rest))
+
+
+def _is_web_address(to: str) -> bool:
+    try:
+        parts = urlsplit(to)
+        _ = parts.port  # raises where it is no number of a port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _reason(error: OSError) -> str:
+    """Tell why there is no connection; the event loop's own text repeats the address."""
+    number = error.errno or 0
+    return os.strerror(number) if number in errno.errorcode else error.strerror or str(error)
 
 
 def _decode(raw: bytes) -> Any:

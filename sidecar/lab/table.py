@@ -1,6 +1,7 @@
 """Sessions as readable tables: one block a session with a bar a component, or one line a session."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 from typing import Any
 
 from sidecar.budget.policy import COMPONENTS
@@ -10,6 +11,7 @@ from sidecar.lab.style import Style, count, cut, duration
 
 BAR = 30
 NAME, CELL, NUMBER = 37, 7, 10  # widths of the overview's columns
+WIDTH = 119  # of both, so that they fit the same terminal
 HEADINGS = {
     "system_context": "system",
     "working_memory": "memory",
@@ -35,10 +37,8 @@ def overview(sessions: Sequence[Played], style: Style) -> str:
         parts = [played.report["overall"], *(played.report["components"][component] for component in COMPONENTS)]
         cells = "".join(style.paint(f"{_percent(part):>{CELL}}", part["status"]) for part in parts)
         lines.append(f"{cut(name, NAME - 1):<{NAME}}{cells}{_numbers([played.account])}")
-    lines.append(
-        style.paint(f"{count(len(sessions), 'session'):<{NAME}}{'':48}", "bold")
-        + _numbers([p.account for p in sessions])
-    )
+    total = f"{count(len(sessions), 'session'):<{NAME + CELL * len(heads)}}"
+    lines.append(style.paint(total, "bold") + _numbers([played.account for played in sessions]))
     return "\n".join(lines)
 
 
@@ -54,7 +54,11 @@ def _block(played: Played, style: Style) -> str:
     lines = [_row(name, part, part["allocated_tokens"], style) for name, part in rows]
     overall = report["overall"]
     lines.append(_row("whole window", overall, overall["total_tokens"], style))
-    return "\n".join([head, *lines, *(f"  {sentence}" for sentence in _sentences(played))])
+    return "\n".join([head, *lines, *(_wrapped(sentence) for sentence in _sentences(played))])
+
+
+def _wrapped(sentence: str) -> str:
+    return fill(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _row(name: str, part: dict[str, Any], budget: int, style: Style) -> str:

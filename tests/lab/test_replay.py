@@ -274,8 +274,19 @@ async def test_the_command_says_what_is_wrong_with_a_recording(record, capsys, t
 
 
 async def test_the_command_says_that_there_is_no_sidecar(record, line, capsys, unused_tcp_port):
-    assert await command.run(parsed(record(line(0)), "--to", f"http://127.0.0.1:{unused_tcp_port}")) == 1
-    assert f"127.0.0.1:{unused_tcp_port}" in capsys.readouterr().err
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    assert await command.run(parsed(record(line(0)), "--to", url)) == 1
+    assert capsys.readouterr().err == (
+        f"replay: {url}: GET /v1/sessions?limit=1: cannot be reached: Connection refused\n"
+    )
+
+
+@pytest.mark.parametrize("to", ["localhost", "127.0.0.1:8321", "http://", "http://host:port", "ftp://host"])
+async def test_the_command_says_what_an_address_looks_like(to, record, line, capsys):
+    assert await command.run(parsed(record(line(0)), "--to", to)) == 1
+    assert capsys.readouterr().err == (
+        f"replay: {to!r} is no address of a sidecar: write http://HOST:PORT or unix:PATH\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,14 @@ def test_a_block_tells_what_was_refused(played):
     assert "2 requests: 1 full, 1 denied (70,000 tokens refused)" in details([played], Style())
 
 
+def test_a_long_sentence_is_broken_between_words(played):
+    played.account.cleanups["target"] = 12
+    played.account.freed.update({f"step_number_{number}": 1_000 for number in range(12)})
+    block = details([played], Style())
+    assert max(map(len, block.splitlines())) <= 119
+    assert "1,000,\n    step_number_8 1,000, " in block
+
+
 def test_the_overview_has_a_line_for_each_session_and_their_sum(played):
     head, one, two, total = overview([played, played], Style()).splitlines()
     assert head.split() == [
@@ -76,6 +84,7 @@ def test_the_overview_has_a_line_for_each_session_and_their_sum(played):
     assert one == two
     assert one.split() == ["agent__p-1", "38", "150", "75", "0", "0", "0", "2", "0", "0", "70,000"]
     assert total.split() == ["2", "sessions", "4", "0", "0", "140,000"]
+    assert len(head) == len(one) == len(total)
 
 
 def test_colours_change_nothing_but_colours(played):
