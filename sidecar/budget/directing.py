@@ -5,6 +5,7 @@ The ledger is ahead of the window: a directive keeps the item as it was, until t
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 from sidecar.budget.entries import Action, CleanedUp, DirectivesUndone
 from sidecar.budget.holding import discard, put_back, remember, resize
@@ -18,11 +19,12 @@ def cleaned_up(session: Session, entry: CleanedUp) -> None:
     There may be ten thousand of them: what is accounted for is accounted for once, before the first and after the last.
     """
     session.cleanups += 1
+    answer = session.answers if entry.sent else session.answers + 1
     touched = [held for held in session.components.values() if held.items]
     for held in touched:
         integrate(held, session.clock)
     for action in entry.actions:
-        _act(session, session.components[action.component], action)
+        _act(session, session.components[action.component], action, answer)
     for held in touched:
         held.unheld = max(held.unheld, -held.item_tokens)
         reckon(held)
@@ -30,7 +32,7 @@ def cleaned_up(session: Session, entry: CleanedUp) -> None:
     mark(held, held.used, entry.due)
 
 
-def _act(session: Session, held: Held, action: Action) -> None:
+def _act(session: Session, held: Held, action: Action, answer: int) -> None:
     item = held.items.get(action.item)
     if item is None:
         return
@@ -38,9 +40,7 @@ def _act(session: Session, held: Held, action: Action) -> None:
     if action.number:
         session.issued = action.number
         former = item if removed else None
-        session.directives[action.number] = Directive(
-            action, session.clock, session.answers, item.full, item.doc_tokens, former
-        )
+        session.directives[action.number] = Directive(action, session.clock, answer, item.full, item.doc_tokens, former)
         session.directed.setdefault(action.item, []).append(action.number)
         held.pending += action.tokens_before - action.tokens_after
     if removed:
@@ -86,12 +86,32 @@ def _forget(session: Session, number: int) -> Directive | None:
 
 def drop_directives(session: Session, numbers: Iterable[int]) -> None:
     """These directives wait no longer; the ledger stays as it is."""
+    last = _last_sent(session)
     for number in numbers:
         _forget(session, number)
+    _send_more(session, last)
+
+
+def _last_sent(session: Session) -> int | None:
+    """The newest directive that answers have room for; None: they carry all."""
+    limit = session.policy.directives_per_answer
+    if len(session.directives) <= limit:
+        return None
+    return next(islice(session.directives, limit - 1, None))
+
+
+def _send_more(session: Session, last: int | None) -> None:
+    """What answers have room for since others are gone is carried by the next one for the first time."""
+    if last is None:
+        return
+    for directive in islice(session.directives.values(), session.policy.directives_per_answer):
+        if directive.number > last:
+            directive.answer = session.answers + 1
 
 
 def undo(session: Session, entry: DirectivesUndone) -> None:
     """Give items back what the host did not take: the newest directive of an item first."""
+    last = _last_sent(session)
     for number in sorted(entry.numbers, reverse=True):
         directive = _forget(session, number)
         if directive is None or entry.why == "superseded":
@@ -105,6 +125,7 @@ def undo(session: Session, entry: DirectivesUndone) -> None:
             _unshrink(item, directive)
         else:
             _undo_within_later(session, directive)
+    _send_more(session, last)
 
 
 def _unshrink(item: Item, undone: Directive) -> None:

@@ -208,7 +208,10 @@ class Action:
 
 @dataclass(slots=True, kw_only=True)
 class CleanedUp(Entry):
-    """A cleanup freed tokens: `actions` in order. `due`: when an age could next matter to this component."""
+    """A cleanup freed tokens: `actions` in order. `due`: when an age could next matter to this component.
+
+    `sent`: the answer to the command that caused it carries its directives.
+    """
 
     type = "cleaned_up"
 
@@ -217,6 +220,7 @@ class CleanedUp(Entry):
     tokens_freed: int
     actions: tuple[Action, ...]
     due: float | None = None
+    sent: bool = True
 
 
 @dataclass(slots=True, kw_only=True)

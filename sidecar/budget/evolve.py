@@ -180,7 +180,9 @@ def _complete(session: Session, entry: ItemCompleted) -> None:
 
 def _remove(session: Session, entry: ItemRemoved) -> None:
     take_out(session, entry.item, entry.component)
-    drop_directives(session, list(session.directed.get(entry.item, ())))
+    waiting = session.directed.get(entry.item)
+    if waiting:
+        drop_directives(session, list(waiting))
     remember(session.gone, entry.item, entry.original_tokens, REMEMBERED_ARCHIVED)
 
 

@@ -18,7 +18,7 @@ from sidecar.budget.replies import Cleanup
 from sidecar.budget.session import Session
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Turn:
     """Collects what one command does to one session at session time `at`. `store_content`: texts are kept."""
 
@@ -100,6 +100,7 @@ class Turn:
                     tokens_freed=run.tokens_freed,
                     actions=run.actions,
                     due=run.due,
+                    sent=self.answered,
                 )
             )
         run = replace(run, duration=self.stopwatch() - begun, advice=advice)

@@ -2,7 +2,16 @@
 
 import pytest
 
-from sidecar.budget.commands import Acknowledge, CleanUp, CompleteItem, Failure, RemoveItem, TouchItem
+from sidecar.budget.commands import (
+    Acknowledge,
+    CleanUp,
+    CompleteItem,
+    Failure,
+    ItemSpec,
+    PutItem,
+    RemoveItem,
+    TouchItem,
+)
 from sidecar.budget.entries import DirectivesConfirmed, DirectivesUndone, ItemRemoved
 from sidecar.budget.errors import Invalid
 from tests.budget.desk import HOUR, NOW, Desk
@@ -180,6 +189,47 @@ def test_an_answer_without_directives_is_none_that_was_sent(desk):
         desk.do(TouchItem(item="x"), answered=False) if number else desk.put("x")
         desk.wait(1)
     assert not desk.session.drifted
+
+
+def test_directives_of_an_event_count_from_the_first_answer_that_carries_them(desk):
+    """An event of a batch is answered without directives: what its cleanup made is sent for the first time later."""
+    for number in range(14):
+        desk.do(PutItem(item=ItemSpec(id=f"f{number}", kind="file", tokens=4_000)), answered=False)
+    assert desk.session.directives
+    for number in range(9):
+        desk.put(f"x{number}")
+    assert not desk.session.drifted
+    desk.put("tenth")
+    assert desk.session.drifted
+
+
+def test_a_host_that_confirms_what_each_answer_has_room_for_never_drifts():
+    """An answer carries 100 directives: those behind them were not sent yet, however many answers there were."""
+    desk = Desk(laws=False)  # which cost more with each of so many items
+    for number in range(1_500):
+        desk.put(f"d{number}", "debug", 1)
+    desk.wait(3 * HOUR)
+    sent = desk.do(CleanUp(component="working_memory"))["directives"]
+    while sent:
+        assert not desk.session.drifted
+        sent = desk.do(Acknowledge(through=sent[-1]["number"]))["directives"]
+    assert desk.session.issued == 1_500
+
+
+def test_a_directive_behind_the_first_100_drifts_when_it_was_sent_in_10_answers(desk):
+    """Its turn begins with the answer after those before it were confirmed."""
+    for number in range(101):
+        desk.put(f"d{number}", "debug", 1)
+    desk.wait(3 * HOUR)
+    desk.do(CleanUp(component="working_memory"))
+    for number in range(7):
+        desk.put(f"x{number}")
+    desk.do(Acknowledge(through=100))
+    for number in range(9):
+        desk.put(f"y{number}")
+    assert not desk.session.drifted
+    desk.put("tenth")
+    assert desk.session.drifted
 
 
 def test_a_put_overtakes_the_directives_of_its_item(desk):
