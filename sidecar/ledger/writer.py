@@ -166,17 +166,18 @@ class Writer:
             await asyncio.sleep(random.uniform(0, _WAY))  # noqa: S311 - nothing to protect
 
     async def _decide_waiting(self, turn: Turn) -> None:
-        begun = self._stopwatch()
+        spent = 0.0  # deciding: while something is read, others have the loop
         while self._queue and len(turn.decided) < self._limits.turn_commands:
             ask = self._queue[0].ask
             if _archived_item(ask.command) is not None and ask.session in turn.changes:
                 return  # the record it speaks of may be among what this turn has still to store
             turn.taken.append(self._queue.popleft())
-            await self._decide(turn, turn.taken[-1])
-            if self._stopwatch() - begun > self._limits.turn_seconds:
+            spent += await self._decide(turn, turn.taken[-1])
+            if spent > self._limits.turn_seconds:
                 return
 
-    async def _decide(self, turn: Turn, waiting: Waiting) -> None:
+    async def _decide(self, turn: Turn, waiting: Waiting) -> float:
+        """Decide one command; the seconds that it took."""
         ask = waiting.ask
         session, version = None, 0
         try:
@@ -217,12 +218,11 @@ class Writer:
                 del turn.sessions[ask.session]
                 self._residents.suspect([ask.session], now=turn.now)
             turn.refuse(waiting, error)
-            return
-        for run in decision.runs:
-            seconds -= run.duration
+            return 0.0
         if decision.contents:
             self._bound_contents(decision)
-        turn.add(waiting, decision, seconds)
+        turn.add(waiting, decision, seconds - sum([run.duration for run in decision.runs]))
+        return seconds
 
     def _bound_contents(self, decision: Decision) -> None:
         """Items may be described at any length; what is kept of their content is bounded."""
