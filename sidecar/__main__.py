@@ -6,6 +6,7 @@ Only what the chosen command needs is loaded, so `--version` and `--help` answer
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -177,12 +178,23 @@ async def serve_until_stopped(config: "Config") -> int:
     from sidecar.app import make_app
 
     async with make_app(config) as app:
+        collect_rarely()
         for name, urls in app.urls.items():
             for url in urls:
                 print(f"{name:<10} {url}", flush=True)
         with contextlib.suppress(asyncio.CancelledError):  # a signal: that is how serving ends
             await asyncio.Event().wait()
     return 0
+
+
+def collect_rarely() -> None:
+    """Let the garbage collector look at everything seldom: hardly anything is in cycles, and the loop stands still.
+
+    For 100,000 held items that is 40 ms each time. What was made by now stays, and need not be looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)
 
 
 # --- openapi, check-config ------------------------------------------------------------------------------------------
