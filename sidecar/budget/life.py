@@ -58,8 +58,10 @@ def opened(
         return entry
     different = _different(session.opened, entry)
     if different:
+        lasting = any(name in different for name in ("agent", "parent", "preset"))
+        way = "close it first" if lasting else "change it with PATCH, or close it first"
         raise Conflict(
-            f"session {id!r} is open with another {' and '.join(different)}: change it with PATCH, or close it first",
+            f"session {id!r} is open with another {' and '.join(different)}: {way}",
             path=different[0],
         )
     return None

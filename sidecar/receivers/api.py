@@ -76,6 +76,7 @@ class SessionApi:
         take = self._taker(operation)
 
         async def write(request: web.Request) -> web.StreamResponse:
+            Query(request).end()
             return await take(request, named(request, "session", NAME))
 
         return write

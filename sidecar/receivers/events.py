@@ -25,6 +25,7 @@ from sidecar.receivers.bodies import JSON, NDJSON, TooLarge, Undecodable, read_b
 from sidecar.receivers.callers import traced
 from sidecar.receivers.operations import BatchReply
 from sidecar.receivers.problems import EVENTS_PATH, RETRYABLE, Problem, explain
+from sidecar.receivers.requests import Query
 from sidecar.receivers.shapes import Malformed, Shape
 
 CHUNK = 256  # events that are read, decided and made durable together
@@ -131,6 +132,7 @@ class EventsApi:
 
     async def send_events(self, request: web.Request) -> web.Response:
         """Take a batch: 200 also where each event is bad; 429 or 503 only where trying all of it again is right."""
+        Query(request).end()
         body = await read_body(request, self._max_body, accept=(JSON, NDJSON))
         lines = request.content_type == NDJSON
         events = split_lines(body, self._max_events) if lines else split_array(body, self._max_events)

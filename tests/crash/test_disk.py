@@ -100,7 +100,7 @@ async def test_a_read_only_disk_is_waited_for(http, sidecar_of, disk):
     assert await journal_up(http, sidecar) == "1"
 
 
-async def damaged(path: Path) -> bytes:
+def damaged(path: Path) -> bytes:
     """Overwrite what is behind the first page; what was there."""
     whole = path.read_bytes()
     with path.open("r+b") as file:
@@ -120,7 +120,7 @@ async def test_a_damaged_journal_is_not_believed_and_not_overwritten_and_a_mende
         assert (await put(http, sidecar, f"i{n}")).status == 200
     assert await sidecar.terminate() == 0
 
-    whole = await damaged(path)
+    whole = damaged(path)
     broken = path.read_bytes()
     await sidecar.start()
     assert (await put(http, sidecar, "new")).status == 503
@@ -143,10 +143,9 @@ async def test_a_journal_damaged_while_it_runs_leaves_what_is_in_memory_readable
         assert (await put(http, sidecar, f"i{n}")).status == 200
     assert await sidecar.terminate() == 0  # the log is in the file
     await sidecar.start()
-    await damaged(path)
+    damaged(path)
     status, report = await read(http, sidecar.api + SESSION)
     assert (status, report["components"]["knowledge_base"]["used_tokens"]) == (200, 400)
     assert (await put(http, sidecar, "new")).status == 503
-    assert (await read(http, f"{sidecar.api}{SESSION}/ledger"))[0] == 503
     assert await ready(http, sidecar)
     assert await journal_up(http, sidecar) == "0"

@@ -193,8 +193,8 @@ async def test_a_body_with_thousands_of_errors_is_answered_in_a_few_lines(call, 
         ("POST /v1/sessions/s1/archive/nothing/restore", None, 404, "'nothing'"),
         (RELEASE, {"item": "nothing"}, 404, "'nothing'"),
         ("DELETE /v1/sessions/s1/archive", {"item": "nothing"}, 404, "'nothing'"),
-        (OPEN, {"agent": "another"}, 409, "agent"),
-        (OPEN, {"agent": "tester", "total_tokens": 1_000}, 409, "total_tokens"),
+        (OPEN, {"agent": "another"}, 409, "another agent: close it first"),
+        (OPEN, {"agent": "tester", "total_tokens": 1_000}, 409, "another total_tokens: change it with PATCH"),
         (RELEASE, {**MEMORY, "tokens": 1}, 409, "outside its items"),
         ("GET /v1/session", None, 404, "/openapi.json"),
         ("GET /v1/sessions/", None, 404, "/openapi.json"),
@@ -261,6 +261,27 @@ async def test_a_query_parameter_that_breaks_a_rule_is_named(call, session, quer
     problem = is_problem(await call("GET", f"/v1/{query}"), 400)
     assert problem["errors"][0]["path"] == path
     assert words in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (ADJUST + "?dry_run=true", {}),
+        (WINDOW + "?through=1", {"items": []}),
+        ("DELETE /v1/sessions/s1?archive=true", None),
+        ("POST /v1/events?session=s1", [{"type": "close_session", "session": "s1"}]),
+    ],
+)
+async def test_a_write_with_a_query_is_refused_because_what_it_says_would_do_nothing(call, session, request_, body):
+    before = await call.state()
+    problem = is_problem(await call(*asked(request_), body), 400)
+    assert "is not a query parameter of this call" in problem["detail"]
+    assert await call.state() == before
+
+
+async def test_nothing_is_after_the_last_version_that_can_be_asked_for(call, session):
+    answer = await call("GET", f"{session}/ledger?after={2**63 - 1}")
+    assert (answer.status, answer.body) == (200, {"entries": [], "next": None})
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ async def test_a_call_finds_its_session_whichever_way_it_takes(plain, call, name
     ("method", "path", "headers", "status"),
     [
         ("POST", "/v1/sessions/s1/allocations", {"Expect": "100-continue"}, 200),
-        ("POST", "/v1/sessions/s1/allocations?x=1", {}, 200),
+        ("POST", "/v1/sessions/s1/allocations?x=1", {}, 400),
         ("GET", "/v1/sessions/s1/allocations", {}, 405),
         ("POST", "/v1/sessions/s1/nothing", {}, 404),
         ("POST", "/v1/sessions/s2/allocations", {}, 404),
