@@ -15,7 +15,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.figures import Figure, spin
 
-MEASURES = ("allocation", "latency", "events", "decisions", "window", "cleanup", "scrape", "process", "restore", "stores")
+MEASURES = (
+    "allocation",
+    "latency",
+    "events",
+    "decisions",
+    "window",
+    "cleanup",
+    "scrape",
+    "process",
+    "restore",
+    "stores",
+)
 WIDTH = 58
 
 

@@ -36,7 +36,7 @@ def measure(effort: float) -> Iterator[Figure]:
                 journal = SqliteJournal(next(files), durability=durability)
                 return asyncio.run(written(journal, "s", seconds / 3, writers=writers))["rate"]
 
-            ratio, normal, full = pairs(lambda: speed("normal"), lambda: speed("full"), 3)  # noqa: B023 - used at once
+            ratio, normal, full = pairs(lambda: speed("normal"), lambda: speed("full"), 3)
             yield Figure(name=f"SQLite, {name}: normal, commands/s", value=sorted(normal)[1])
             yield Figure(name=f"SQLite, {name}: full, commands/s", value=sorted(full)[1])
             yield Figure(name=f"SQLite, {name}: normal of full", value=ratio, unit="times")
@@ -58,9 +58,7 @@ def _replicas(seconds: float) -> Iterator[Figure]:
                 together = sum(each["rate"] for each in both)
                 yield Figure(name=f"PostgreSQL, {sessions}: one replica, commands/s", value=alone["rate"])
                 yield Figure(name=f"PostgreSQL, {sessions}: two replicas, commands/s", value=together)
-                yield Figure(
-                    name=f"PostgreSQL, {sessions}: two of one", value=together / alone["rate"], unit="times"
-                )
+                yield Figure(name=f"PostgreSQL, {sessions}: two of one", value=together / alone["rate"], unit="times")
                 tries = sum(each["turns"] for each in both)
                 conflicts = sum(each["conflicts"] for each in both) / max(1, tries)
                 yield Figure(name=f"PostgreSQL, {sessions}: conflicts", value=100 * conflicts, unit="% of turns")
@@ -82,7 +80,9 @@ def _processes(url: str, sessions: tuple[str, ...], seconds: float) -> list[dict
     return [json.loads(process.communicate()[0]) for process in running]
 
 
-async def written(journal: Journal, session: str, seconds: float, *, writers: int, start: float = 0) -> dict[str, float]:
+async def written(
+    journal: Journal, session: str, seconds: float, *, writers: int, start: float = 0
+) -> dict[str, float]:
     """Commands a second of a ledger whose callers write without pause, and how often another was first."""
     appends = 0
 
