@@ -121,31 +121,30 @@ class PostgresJournal:
     ) -> AsyncIterator[StoredEntry]:
         """Entries after version `after`, of one session or of all."""
         left = limit
-        if session is None:
-            last: SessionId | None = None
-            while ids := await self.sessions(after=last, limit=_CHUNK):
-                for last in ids:
-                    async for stored in self.read(last, after=after):
-                        if left is not None:
-                            if left <= 0:
-                                return
-                            left -= 1
-                        yield stored
-            return
+        async for stored in self._all(after) if session is None else self._entries_of(session, after, limit):
+            if left is not None:
+                if left <= 0:
+                    return
+                left -= 1
+            yield stored
+
+    async def _all(self, after: int) -> AsyncIterator[StoredEntry]:
+        last: SessionId | None = None
+        while ids := await self.sessions(after=last, limit=_CHUNK):
+            for last in ids:
+                async for stored in self._entries_of(last, after, None):
+                    yield stored
+
+    async def _entries_of(self, session: SessionId, after: int, limit: int | None) -> AsyncIterator[StoredEntry]:
+        """One session's entries; `limit` only says how many are wanted, so that no more are fetched."""
+        chunk = _CHUNK if limit is None else max(1, min(_CHUNK, limit))
         place: int | None = None
-        while left is None or left > 0:
-            chunk = _CHUNK if left is None else min(_CHUNK, left)
+        while True:
             rows = await self._fetch(_READ, session, after, place, chunk)
-            for first, written_at, data in rows:
-                place = first
-                for version, entry in enumerate(self._entries(session, first, data), first):
-                    if version <= after:
-                        continue
-                    if left is not None:
-                        if left <= 0:
-                            return
-                        left -= 1
-                    yield StoredEntry(session=session, version=version, written_at=written_at, entry=entry)
+            for place, written_at, data in rows:
+                for version, entry in enumerate(self._entries(session, place, data), place):
+                    if version > after:
+                        yield StoredEntry(session=session, version=version, written_at=written_at, entry=entry)
             if len(rows) < chunk:
                 return
 

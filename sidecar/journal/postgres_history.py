@@ -17,7 +17,8 @@ STORE_FRAME = """
 LOCK_NEWEST = "SELECT 1 FROM frames WHERE session = $1 ORDER BY first DESC LIMIT 1 FOR UPDATE"
 # No session is called '': this writes and commits, and nothing stays.
 TOUCH = (
-    "INSERT INTO snapshots (session, version, written_at, stamp, state) VALUES ('', 0, 0, '', '') ON CONFLICT DO NOTHING",
+    """INSERT INTO snapshots (session, version, written_at, stamp, state) VALUES ('', 0, 0, '', '')
+       ON CONFLICT DO NOTHING""",
     "DELETE FROM snapshots WHERE session = ''",
 )
 

@@ -202,8 +202,8 @@ class SqliteJournal:
             return False
         values["newest"] = newest[0][0]
         for statement in history.FORGET_MANY:
-            while await self._write(partial(self._execute, statement, values)) == history.PIECE:
-                await asyncio.sleep(0)
+            work = partial(self._execute, statement, values)
+            await self._in_pieces(lambda work=work: (work(), 0))  # type: ignore[misc]
 
         def last() -> bool:
             with self._transaction("cannot forget a session") as write:

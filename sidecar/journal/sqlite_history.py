@@ -16,7 +16,7 @@ _IDS = """
         SELECT (SELECT min(session) FROM frames WHERE session > ids.id) FROM ids WHERE ids.id IS NOT NULL
     )
 """
-SESSIONS = f"{_IDS} SELECT id FROM ids WHERE id IS NOT NULL LIMIT :limit"
+SESSIONS = f"{_IDS} SELECT id FROM ids WHERE id IS NOT NULL LIMIT :limit"  # noqa: S608 - made of constants
 _HEAD = """
     SELECT session, first + count - 1, written_at, closes FROM frames
     JOIN chosen ON session = chosen.id AND first = (SELECT max(first) FROM frames WHERE session = chosen.id)

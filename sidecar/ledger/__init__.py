@@ -9,6 +9,7 @@ run between turns, so nobody sees what is not durable. One owner, no locks.
     turn.py        what one turn has decided and has still to store
     history.py     sessions out of the journal, from their snapshots
     snapshots.py   when those are taken
+    contention.py  sessions that another replica writes to as well
     retention.py   what is forgotten, by age and size
     writer.py      the turns themselves, and what happens when the journal fails
     ledger.py      the face: commands in, reads, start and stop, idle sessions

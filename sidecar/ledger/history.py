@@ -105,9 +105,9 @@ def _begin(snapshot: Snapshot | None, *, anyway: bool = False) -> Past | None:
 def _go_on(past: Past | None, stored: StoredEntry) -> Past:
     session = None if past is None else past.session
     version = 0 if session is None else session.version
+    if stored.version != version + 1:
+        raise JournalError(f"session {stored.session!r} cannot be rebuilt: version {version + 1} is missing")
     try:
-        if stored.version != version + 1:
-            raise ValueError(f"version {version + 1} is missing")
         return Past(
             evolve(session, stored.entry, id=stored.session), stored.written_at, 0 if past is None else past.snapshot
         )

@@ -36,7 +36,7 @@ class Ledger:
     replica serves now; `on_dropped` of what was lost on purpose: what, why, how many.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is named where it is wired
         self,
         journal: Journal,
         *,

@@ -7,15 +7,24 @@ journal, and until the journal takes writes again, commands are refused before t
 import asyncio
 import contextlib
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from sidecar.budget.commands import ChangeSession, CloseSession, Command, EraseArchive, ExpireSession, LapseLeases, OpenSession, RestoreItem
+from sidecar.budget.commands import (
+    ChangeSession,
+    CloseSession,
+    Command,
+    EraseArchive,
+    ExpireSession,
+    LapseLeases,
+    OpenSession,
+    RestoreItem,
+)
 from sidecar.budget.decide import Decision, Defaults, decide
 from sidecar.budget.errors import BudgetError, Conflict
 from sidecar.budget.session import Session
 from sidecar.journal import Journal, JournalError, Outcome, SessionId
+from sidecar.ledger.contention import Contention
 from sidecar.ledger.contract import Ask, Limits, Overloaded, Record, Reply, Sink
 from sidecar.ledger.residents import Residents
 from sidecar.ledger.turn import Batch, Turn, Waiting
@@ -26,8 +35,6 @@ _log = logging.getLogger(__name__)
 _LASTING = ChangeSession, CloseSession, EraseArchive, ExpireSession, LapseLeases, RestoreItem
 
 _TRIES = 30  # how often a command is decided because another writer was first
-_CONTESTED = 10.0  # seconds for which a session is thought to be contested after a conflict
-_WAY = 0.01  # seconds that a turn with such a session waits at most
 _HEAL_FIRST, _HEAL_LAST = 0.05, 5.0  # seconds between attempts to write to a journal that is down
 
 
@@ -39,7 +46,7 @@ class Writer:
     purpose: what, why, how many.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is named where it is wired
         self,
         journal: Journal,
         residents: Residents,
@@ -64,7 +71,7 @@ class Writer:
         self._on_grown = on_grown
         self._on_dropped = on_dropped
         self._astray: dict[SessionId, None] = {}  # sessions with entries in memory that the journal does not have
-        self._contested: dict[SessionId, float] = {}  # sessions that others write to just now, until when we think so
+        self._contested = Contention()
         self.conflicts = 0  # how often a session's part of a turn was decided in vain: another writer was first
         self._queue: deque[Waiting] = deque()
         self._woken = asyncio.Event()
@@ -132,7 +139,7 @@ class Writer:
                 continue
             await self._gather()
             if self._contested:
-                await self._give_way()
+                await self._contested.give_way((waiting.ask.session for waiting in self._queue), self._clock())
             turn = Turn(now=self._clock())
             self._between_turns.clear()
             try:
@@ -156,14 +163,6 @@ class Writer:
         while waiting < len(self._queue) < self._limits.turn_commands:
             waiting = len(self._queue)
             await asyncio.sleep(0)
-
-    async def _give_way(self) -> None:
-        """Others write to the same sessions: fewer and larger turns, at random moments, let all of them come first."""
-        now = self._clock()
-        for id in [id for id, until in self._contested.items() if until <= now]:
-            del self._contested[id]
-        if any(waiting.ask.session in self._contested for waiting in self._queue):
-            await asyncio.sleep(random.uniform(0, _WAY))  # noqa: S311 - nothing to protect
 
     async def _decide_waiting(self, turn: Turn) -> None:
         spent = 0.0  # deciding: while something is read, others have the loop
@@ -282,9 +281,9 @@ class Writer:
             if outcome != "stored" and not (outcome == "conflict" and id in self._contested)
         ]
         self._residents.suspect(moved, now=turn.now)
-        for id in moved:
-            if outcomes[id] == "conflict":
-                self._contested[id] = turn.now + _CONTESTED
+        for id, outcome in outcomes.items():
+            if outcome == "conflict":
+                self._contested.conflict(id, turn.now)
         self._answer(turn, outcomes)
 
     async def _look_at_unchanged(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
@@ -333,7 +332,7 @@ class Writer:
         self._queue.extendleft(reversed(again))
 
     def _answer_in_memory(self, turn: Turn) -> None:
-        """The journal is down, and these sessions are observed: they go on, and what they write is lost, and counted."""
+        """The journal is down, and these sessions are observed: what they write is lost, and counted."""
         self._on_dropped("entry", "journal_down", turn.entries())
         self._astray.update(dict.fromkeys(turn.changes))
         self._answer(turn, {})

@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from tests.crash.process import Process
+from tests.postgres import postgres, postgres_server  # noqa: F401 - fixtures
 
 pytest.register_assert_rewrite("tests.crash.account")
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Process:
-    """One sidecar. Its port changes with each start, so ask for `api` anew before each call."""
+    """One sidecar. Its port changes with each start: look into `urls` before each call; empty, it does not run."""
 
     def __init__(self, *flags: str, log: Path) -> None:
         self._flags = ("--listen", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--otlp", "off", *flags)
@@ -64,6 +64,7 @@ class Process:
 
     async def _end(self, how: signal.Signals) -> int:
         assert self._process is not None
+        self.urls = {}  # from now on its port may be anybody's
         self._process.send_signal(how)
         code = await self._process.wait()
         self._process._transport.close()  # type: ignore[attr-defined]

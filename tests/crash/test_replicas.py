@@ -7,7 +7,6 @@ import aiohttp
 import pytest
 
 from tests.crash.account import Account, Client, open_sessions, pages, settle
-from tests.postgres import postgres, postgres_server  # noqa: F401 - fixtures
 
 WRITERS = 6
 
@@ -105,7 +104,7 @@ async def test_a_sessions_gauges_come_from_the_replica_that_last_served_it(http,
             assert answer.status == 200
     assert await gauge(http, replicas[1], name) == [10]
     async with asyncio.timeout(30):
-        while await gauge(http, replicas[0], name) not in ([], [0]):  # until it has looked
+        while await gauge(http, replicas[0], name) not in ([], [0]):  # noqa: ASYNC110 - until it has looked
             await asyncio.sleep(0.2)
     # After a restart too.
     for replica in replicas:

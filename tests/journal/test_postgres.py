@@ -11,7 +11,6 @@ from sidecar.journal.postgres import PostgresJournal
 from sidecar.journal.postgres_archive import with_nul, without_nul
 from tests.journal.contract import JournalContract
 from tests.journal.shapes import closed, frame, noted, opened, put, removed
-from tests.postgres import postgres, postgres_server  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -121,7 +120,7 @@ async def test_a_server_that_became_read_only_is_left_for_its_successor(open_jou
     for _ in range(2):
         with pytest.raises(JournalError):
             await journal.append([frame(1, *noted(1))])
-    with pytest.raises(JournalError, match="takes no writes: .*read-only"):
+    with pytest.raises(JournalError, match=r"takes no writes: .*read-only"):
         await journal.check()
     postgres_server.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
     await journal.check()

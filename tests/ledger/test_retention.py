@@ -1,6 +1,10 @@
 """Bounded history: snapshots make a restart short, retention makes the journal small, and both change nothing else."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
+from typing_extensions import override
 
 from sidecar.budget.commands import CloseSession, OpenSession, RemoveItem
 from sidecar.journal.freezing import freeze, thaw
@@ -19,10 +23,21 @@ class Reading(MemoryJournal):
         super().__init__()
         self.entries_read = 0
 
-    async def read(self, session=None, *, after=0, limit=None):
+    @override
+    async def read(self, session: Any = None, *, after: int = 0, limit: int | None = None) -> Any:
         async for stored in super().read(session, after=after, limit=limit):
             self.entries_read += 1
             yield stored
+
+
+class Dropped:
+    """Counts what is dropped."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], int] = {}
+
+    def __call__(self, what: str, reason: str, number: int) -> None:
+        self.counts[what, reason] = self.counts.get((what, reason), 0) + number
 
 
 @pytest.fixture
@@ -32,13 +47,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def dropped():
-    counts: dict[tuple[str, str], int] = {}
-
-    def count(what: str, reason: str, number: int) -> None:
-        counts[what, reason] = counts.get((what, reason), 0) + number
-
-    count.counts = counts
-    return count
+    return Dropped()
 
 
 # --- snapshots
@@ -87,8 +96,6 @@ async def test_a_session_that_rests_or_is_closed_gets_its_snapshot_sooner(start,
 
 
 async def test_a_snapshot_of_another_release_is_ignored_where_the_entries_are_there(start):
-    from dataclasses import replace
-
     journal = MemoryJournal()
     ledger = await start(journal)
     await opened(ledger, "s")
@@ -105,8 +112,6 @@ async def test_a_snapshot_of_another_release_is_ignored_where_the_entries_are_th
 
 
 async def test_where_the_entries_are_forgotten_a_snapshot_of_another_release_is_read(start, clock):
-    from dataclasses import replace
-
     journal = MemoryJournal()
     ledger = await start(journal, clock=clock)
     await opened(ledger, "s")
@@ -293,7 +298,7 @@ async def test_after_a_restart_each_replica_has_the_sessions_that_it_served_last
 
 
 async def test_a_session_whose_replica_is_gone_for_good_is_closed_by_another(replicas, start, clock):
-    (one, two), _, doors = replicas
+    (one, two), _, _ = replicas
     await opened(one, "s")
     await one.stop()
     clock.now += DAY + 10
