@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "run the sidecar",
     "demo": "run it, replay recorded sessions to it, and show what became of them",
     "replay": "send recorded sessions to a sidecar",
+    "top": "watch the windows of a sidecar in the terminal",
     "inject": "run the Kubernetes admission webhook that puts the sidecar into pods",
     "openapi": "print the OpenAPI document of the HTTP API",
     "check-config": "print the settings as they would be used, or what is wrong with them",
@@ -39,6 +40,7 @@ COMMANDS: Mapping[str, str] = {
 TOOLS: Mapping[str, str] = {
     "demo": "sidecar.lab.demo",
     "replay": "sidecar.lab.replay",
+    "top": "sidecar.lab.top",
     "inject": "sidecar.kubernetes.inject",
 }
 
