@@ -159,7 +159,7 @@ class Ledger:
         """The session as it is durable, for reading before the next await. Raises `NotFound`, `JournalError`."""
         await self.settled()
         found = self._residents.get(session)
-        if found is not None and self._journal.shared:
+        if found is not None and self._journal.shared and self.journal_up:
             with contextlib.suppress(JournalError):  # reads go on without the store, on what was last heard of it
                 await self.drop_moved([found])
             found = self._residents.get(session)
