@@ -58,7 +58,7 @@ class operation(Generic[P, R]):  # noqa: N801 - a decorator
     """A method that describes a call, made one that runs it: at once, or as an awaitable."""
 
     def __init__(self, describe: Callable[Concatenate[Any, P], Call[R]]) -> None:
-        self._describe = describe
+        self.describe = describe
         self.__doc__ = describe.__doc__
         self.__wrapped__ = describe
 
@@ -75,7 +75,7 @@ class operation(Generic[P, R]):  # noqa: N801 - a decorator
             return self
 
         def run(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return instance.run(self._describe(instance, *args, **kwargs))
+            return instance.run(self.describe(instance, *args, **kwargs))
 
         run.__doc__ = self.__doc__
         return run
@@ -127,12 +127,16 @@ class SessionCalls:
         )
 
     @operation
-    def sync(self, items: Sequence[Item], *, through: int = 0) -> Call[WindowReply]:
-        """Show the whole next prompt, and the highest directive applied to it (SPEC 3.7)."""
+    def sync(self, items: Sequence[Item], *, through: int = 0, time: float | None = None) -> Call[WindowReply]:
+        """Show the whole next prompt, and the highest directive applied to it (SPEC 3.7).
+
+        `time`: for a session on its host's clock, seconds since the epoch.
+        """
+        body: dict[str, Any] = {"items": list(items), "through": through}
         return Call(
             method="PUT",
             path=self._path("window"),
-            body={"items": list(items), "through": through},
+            body=body if time is None else {**body, "time": time},
             offline=lambda: {"directives": [], "offline": True},
         )
 
@@ -214,9 +218,9 @@ class SessionCalls:
         return Call(method="POST", path=self._path("archive", item, "restore"), body=body)
 
     @operation
-    def call(self, method: str, *parts: str, body: Any = None) -> Call[Any]:
-        """Make any other call of the session: `call("POST", "cleanups", body={...})`."""
-        return Call(method=method, path=self._path(*parts), body=body)
+    def call(self, method: str, /, *parts: str, body: Any = None, **query: Any) -> Call[Any]:
+        """Make any other call of the session, as in `call("POST", "cleanups", body={"component": ...})`."""
+        return Call(method=method, path=self._path(*parts, **query), body=body)
 
 
 def _granted(component: Component, tokens: int) -> AllocationReply:

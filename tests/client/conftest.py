@@ -76,4 +76,4 @@ def client(neighbour):
 def asks(neighbour):
     """Read anything from the API, with a client of its own."""
     with Client(neighbour.url, fail="closed", timeout=10) as made:
-        yield lambda session, *parts: made.session(session).call("GET", *parts)
+        yield lambda session, *parts, **query: made.session(session).call("GET", *parts, **query)

@@ -1,0 +1,279 @@
+"""The middleware in real LangChain agents with a scripted model, on long runs of recorded sizes."""
+
+import json
+import statistics
+import time
+from typing import Any
+
+import pytest
+
+from sidecar.client.tokens import estimate
+
+langchain = pytest.importorskip("langchain.agents", reason="MISSING TOOL: langchain (pip install -e '.[emitters]')")
+
+from langchain_core.language_models import BaseChatModel  # noqa: E402
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage  # noqa: E402
+from langchain_core.outputs import ChatGeneration, ChatResult  # noqa: E402
+from langchain_core.tools import StructuredTool  # noqa: E402
+from typing_extensions import override  # noqa: E402
+
+from sidecar.client.driving import drive  # noqa: E402
+from sidecar.client.langchain import TokenBudget, _pieces  # noqa: E402
+from sidecar.client.pieces import NOTES  # noqa: E402
+from tests.client.scripted import Turn, filler, total, turns  # noqa: E402
+
+pytestmark = [
+    # LangChain's own: pydantic's and langgraph's notices of things to come.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
+]
+WINDOW = 200_000
+
+
+class Overflow(Exception):
+    """What a provider answers to a prompt that does not fit."""
+
+
+def size(messages):
+    """The tokens of a prompt, counted as the adapter's default counts, but from what the model really got."""
+    count = 0
+    for message in messages:
+        count += estimate(message.text) + 4
+        if isinstance(message, AIMessage) and message.tool_calls:
+            count += estimate(json.dumps([[call["name"], call["args"]] for call in message.tool_calls]))
+    return count
+
+
+def check_pairs(messages):
+    """Each call is followed at once by exactly its results, and no result stands without its call: as providers ask."""
+    waiting: set[Any] = set()
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            assert message.tool_call_id in waiting, "a result without its call"
+            waiting.remove(message.tool_call_id)
+        else:
+            assert not waiting, f"calls without results: {waiting}"
+            if isinstance(message, AIMessage):
+                waiting = {call["id"] for call in message.tool_calls}
+    assert not waiting
+
+
+class Scripted(BaseChatModel):
+    """A model that says what the script says, and refuses a prompt that is larger than its window."""
+
+    script: list[Any]
+    window: int = WINDOW
+    sizes: list[int] = []  # noqa: RUF012 - pydantic copies it
+    seen: list[Any] = []  # noqa: RUF012 - as above
+    at_turn: Any = None
+
+    @property
+    @override
+    def _llm_type(self):
+        return "scripted"
+
+    @override
+    def bind_tools(self, tools, **kwargs):
+        return self
+
+    @override
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        number = len(self.sizes)
+        if self.at_turn is not None:
+            self.at_turn(number)
+        self.sizes.append(size(messages))
+        self.seen[:] = messages
+        check_pairs(messages)
+        if self.sizes[-1] > self.window:
+            raise Overflow(f"{self.sizes[-1]:,} tokens at turn {number}")
+        if number >= len(self.script):
+            return ChatResult(generations=[ChatGeneration(message=AIMessage("done"))])
+        turn = self.script[number]
+        name, args = ("read_file", {"path": turn.path}) if turn.path else ("run", {"command": f"step {number}"})
+        call = {"name": name, "args": args, "id": turn.call_id}
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(turn.text(), tool_calls=[call]))])
+
+
+def agent(script, middleware=(), **more):
+    model = Scripted(script=script, **more)
+    answers = iter(script)
+
+    def run(command: str) -> Any:
+        return next(answers).answer()
+
+    def read_file(path: str) -> Any:
+        return next(answers).answer()
+
+    tools = [StructuredTool.from_function(f, name=f.__name__, description="Does it.") for f in (run, read_file)]
+    made = langchain.create_agent(model, tools, system_prompt="You are a coder.", middleware=list(middleware))
+    return made, model
+
+
+CONFIG = {"configurable": {"thread_id": "t1"}, "recursion_limit": 10_000}
+TASK = {"messages": [HumanMessage("Fix the bug.")]}
+
+
+@pytest.fixture
+def budget(neighbour):
+    """A middleware beside a real sidecar."""
+    made = TokenBudget(neighbour.url, agent="coder", total_tokens=WINDOW, settings={"timeout": 20, "rest": 0})
+    yield made
+    made.threads.client.close()
+
+
+@pytest.fixture(scope="module")
+def long_run():
+    """Hundreds of turns that come to far more than the window."""
+    script = turns("pi__pi-mono")
+    assert len(script) > 300
+    assert total(script) > 1.5 * WINDOW
+    return script
+
+
+def times(budget, into):
+    """Measure what the adapter takes of each turn, the model left out."""
+    wrapped = budget.wrap_model_call
+
+    def timed(request, handler):
+        inner = 0.0
+
+        def model(shown):
+            nonlocal inner
+            started = time.perf_counter()
+            response = handler(shown)
+            inner = time.perf_counter() - started
+            return response
+
+        started = time.perf_counter()
+        response = wrapped(request, model)
+        into.append(time.perf_counter() - started - inner)
+        return response
+
+    budget.wrap_model_call = timed
+
+
+def items(asks):
+    """What the ledger holds of the thread: sizes by id."""
+    found, after = {}, None
+    while True:
+        page = asks("t1", "items", limit=1000, after=after)
+        found.update({item["id"]: item["tokens"] for item in page["items"]})
+        after = page["next"]
+        if after is None:
+            return found
+
+
+def settled(budget, messages):
+    """The prompt that would come next, once the sidecar has nothing more to say: sizes by id."""
+    thread = budget.thread(CONFIG)
+    pieces = [*thread.fixed, *_pieces(messages)]
+    before = -1
+    while before != thread.window.through:
+        before = thread.window.through
+        drive(thread.session, thread.window.turn(thread.session, pieces))
+    plan = drive(thread.session, thread.window.turn(thread.session, pieces))
+    shown = {each.piece.id: each.tokens for each in plan.shown if each.stub is None}
+    return shown | ({NOTES: plan.note_tokens} if plan.note_tokens else {})
+
+
+def check_nothing_lost(budget, asks, script, messages):
+    """Whatever the model is no longer shown whole, the archive has, word for word."""
+    window = budget.thread(CONFIG).window
+    answers = {turn.call_id: turn.answer() for turn in script}
+    results = {message.id: message for message in messages if isinstance(message, ToolMessage)}
+    away = [id for id in results if id in window.gone or id in window.cut]
+    assert len(away) > 50
+    for id in away:
+        assert asks("t1", "archive", id)["content"] == answers[results[id].tool_call_id]
+    return len(away)
+
+
+def test_without_the_adapter_the_run_overflows(long_run):
+    made, _ = agent(long_run)
+    with pytest.raises(Overflow):
+        made.invoke(TASK, CONFIG)
+
+
+def test_with_the_adapter_it_never_does_and_nothing_is_lost(long_run, budget, asks):
+    overhead: list[float] = []
+    times(budget, overhead)
+    made, model = agent(long_run, [budget])
+    messages = made.invoke(TASK, CONFIG)["messages"]
+    assert len(model.sizes) == len(long_run) + 1
+    assert max(model.sizes) <= WINDOW
+    assert [m.tool_call_id for m in messages if isinstance(m, ToolMessage)] == [turn.call_id for turn in long_run]
+    assert all(m.content == t.answer() for m, t in zip(messages[2::2], long_run, strict=False))  # the state is whole
+    away = check_nothing_lost(budget, asks, long_run, messages)
+    assert budget.thread(CONFIG).window.through > 0, "no directive was given"
+    assert settled(budget, messages) == items(asks)
+    median, worst = statistics.median(overhead), max(overhead)
+    print(f"{len(overhead)} turns, {max(model.sizes):,} tokens at most, {away} results away, a turn costs")
+    print(f"{1000 * median:.1f} ms in the middle, {1000 * worst:.1f} ms at most")
+    assert median < 0.1
+
+
+async def test_awaited_it_is_the_same(long_run, budget, asks):
+    script = long_run[:150]
+    made, model = agent([*script], [budget], window=40_000)
+    budget.thread(CONFIG).window.total_tokens = 40_000
+    await made.ainvoke(TASK, CONFIG)
+    assert len(model.sizes) == 151
+    assert max(model.sizes) <= 40_000
+    await budget.threads.aclient.close()
+
+
+def test_the_sidecar_may_die_and_come_back_in_the_middle(long_run, budget, asks, neighbour):
+    script, small = long_run[:200], 80_000
+    budget.thread(CONFIG).window.total_tokens = small
+
+    def at_turn(number):
+        if number == 50:
+            neighbour.stop()
+            budget.threads.client.courses.timeout = 0.02
+        elif number == 150:
+            neighbour.start()
+            budget.threads.client.courses.timeout = 20
+
+    made, model = agent(script, [budget], at_turn=at_turn, window=small)
+    messages = made.invoke(TASK, CONFIG)["messages"]
+    assert len(model.sizes) == len(script) + 1
+    assert max(model.sizes) <= small
+    assert budget.threads.client.courses.absences >= 100
+    assert budget.threads.client.courses.dropped == budget.threads.client.courses.rejected == 0
+    check_nothing_lost(budget, asks, script, messages)
+    assert settled(budget, messages) == items(asks)
+
+
+def test_the_model_may_search_the_archive_and_restore_from_it(budget, asks):
+    script = turns("pi__pi-mono")[:4]
+    made, _ = agent(script, [budget])
+    messages = made.invoke(TASK, CONFIG)["messages"]
+    thread = budget.thread(CONFIG)
+    result = next(message for message in messages if isinstance(message, ToolMessage))
+    thread.window.gone[result.id] = "[gone]"
+    settled(budget, messages)
+    assert result.id not in items(asks)
+    search, restore = budget.tools
+    assert result.id in search.invoke({"query": result.content[:10]}, CONFIG)
+    assert "nothing" in search.invoke({"query": "no such text"}, CONFIG).lower()
+    assert "back in its place" in restore.invoke({"item": result.id}, CONFIG)
+    assert settled(budget, messages)[result.id] == items(asks)[result.id]
+    assert "not restored" in restore.invoke({"item": "what"}, CONFIG)
+
+
+def test_a_result_larger_than_the_window_is_cut_to_fit(budget, asks):
+    script = turns("pi__pi-mono")[:3]
+    huge, small = Turn(1, 10, None, 150_000, 0.0), 100_000
+    budget.thread(CONFIG).window.total_tokens = small
+    made, model = agent([script[0], huge, script[2]], [budget])
+    messages = made.invoke(TASK, CONFIG)["messages"]
+    assert max(model.sizes) <= small
+    [result] = [message for message in messages if message.content == huge.answer()]
+    assert asks("t1", "archive", result.id)["content"] == filler("result 1", 150_000)
+
+
+def test_what_the_provider_bills_corrects_the_count(budget):
+    window = budget.thread(CONFIG).window
+    window.shown_tokens = 1000
+    window.learn(1600)
+    assert window.limit == int(WINDOW / 1.6)
