@@ -43,6 +43,8 @@ TOOLS: Mapping[str, str] = {
     "top": "sidecar.lab.top",
     "inject": "sidecar.kubernetes.inject",
 }
+# These take every setting as a flag.
+CONFIGURED = frozenset({"serve", "demo", "check-config"})
 
 
 class Tool(Protocol):
@@ -61,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code: 0 done, 1 failed, 2 wrong flags or settings."""
     argv = sys.argv[1:] if argv is None else argv
     chosen = next((word for word in argv if not word.startswith("-")), None)
-    args = parser(chosen).parse_args(argv)
+    top = parser(chosen)
+    args, unknown = top.parse_known_args(argv)
+    if unknown:
+        top.error(f"unrecognized arguments: {' '.join(unknown)}{meant(unknown[0]) if chosen in CONFIGURED else ''}")
     try:
         return execute(args)
     except BrokenPipeError:  # `| head` has seen enough
@@ -97,11 +102,21 @@ def parser(chosen: str | None) -> argparse.ArgumentParser:
             continue
         if name in TOOLS:
             tool(name).add_arguments(sub)
-        elif name in ("serve", "check-config"):
+        elif name in CONFIGURED:
             from sidecar.config.load import add_flags
 
             add_flags(sub)
     return top
+
+
+def meant(flag: str) -> str:
+    """Which flag of a setting may be meant by one that is not known, as an addition to what is said about it."""
+    from difflib import get_close_matches
+
+    from sidecar.config.load import SETTINGS
+
+    close = get_close_matches(flag.partition("=")[0], [f"--{name.replace('_', '-')}" for name in SETTINGS], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def tool(name: str) -> Tool:

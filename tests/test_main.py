@@ -126,7 +126,9 @@ def test_help_of_serve_tells_every_setting_with_its_default():
     [
         ((), "required: COMMAND"),
         (("dance",), "invalid choice: 'dance'"),
-        (("serve", "--lisen", "x"), "unrecognized arguments: --lisen x"),
+        (("serve", "--lisen", "x"), "unrecognized arguments: --lisen x (did you mean --listen?)"),
+        (("demo", "--total_tokens=5"), "unrecognized arguments: --total_tokens=5 (did you mean --total-tokens?)"),
+        (("serve", "--xyz"), "unrecognized arguments: --xyz\n"),
         (("serve", "extra"), "unrecognized arguments: extra"),
     ],
 )
