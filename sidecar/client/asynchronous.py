@@ -1,12 +1,16 @@
-"""The asynchronous client: the same courses over asyncio's streams, reused within one event loop."""
+"""The asynchronous client: the same courses over plain sockets that asyncio waits for.
+
+A socket belongs to no event loop, so a client may outlive the loop that it was first used in.
+"""
 
 import asyncio
-import contextlib
+import socket
+import weakref
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from sidecar.client.address import Address
+from sidecar.client.blocking import close_all
 from sidecar.client.calls import Call, SessionCalls
 from sidecar.client.course import Courses, Openable, Send
 from sidecar.client.wire import Answer, Reading
@@ -15,24 +19,14 @@ R = TypeVar("R")
 CHUNK = 256 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    loop: asyncio.AbstractEventLoop
-
-    def close(self) -> None:
-        with contextlib.suppress(RuntimeError):  # its loop is closed, and it with it
-            self.writer.close()
-
-
 class AsyncClient:
     """A connection to a sidecar for asyncio; address and settings as of `Client`."""
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
         self.address = Address.read(url)
         self.courses = Courses(**settings)
-        self._idle: deque[_Stream] = deque()
+        self._idle: deque[socket.socket] = deque()
+        weakref.finalize(self, close_all, self._idle)
 
     def session(self, id: str, **opening: Any) -> "AsyncSession":
         """A session by its id, opened by its first call with `agent`, `parent`, `model`, `total_tokens`, ..."""
@@ -56,13 +50,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections. What was kept for an absent sidecar is lost."""
-        loop = asyncio.get_running_loop()
-        while self._idle:
-            idle = self._idle.pop()
-            idle.close()
-            if idle.loop is loop:
-                with contextlib.suppress(OSError):
-                    await idle.writer.wait_closed()
+        close_all(self._idle)
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,30 +68,47 @@ class AsyncClient:
             return await self._ask(data)
 
     async def _ask(self, data: bytes) -> Answer:
-        loop = asyncio.get_running_loop()
         while self._idle:  # one that was idle may be closed at the other end: the next, or a new one
-            idle = self._idle.pop()
-            if idle.loop is not loop:
-                idle.close()
-            elif (answer := await self._talk(idle, data, reused=True)) is not None:
+            answer = await self._talk(self._idle.pop(), data, reused=True)
+            if answer is not None:
                 return answer
-        answer = await self._talk(await self._connect(loop), data)
+        answer = await self._talk(await self._connect(), data)
         assert answer is not None  # noqa: S101 - only reused connections answer None
         return answer
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> _Stream:
+    async def _connect(self) -> socket.socket:
         if self.address.path:
-            return _Stream(*await asyncio.open_unix_connection(self.address.path), loop)
-        return _Stream(*await asyncio.open_connection(self.address.host, self.address.port), loop)
+            return await self._connected(socket.AF_UNIX, self.address.path)
+        loop, trouble = asyncio.get_running_loop(), OSError(f"{self.address.host} has no address")
+        for family, _, _, _, place in await loop.getaddrinfo(
+            self.address.host, self.address.port, type=socket.SOCK_STREAM
+        ):
+            try:
+                made = await self._connected(family, place)
+            except OSError as error:
+                trouble = error
+            else:
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return made
+        raise trouble
 
-    async def _talk(self, stream: _Stream, data: bytes, *, reused: bool = False) -> Answer | None:
-        """The answer; None where a reused connection turned out to be closed."""
-        reading, answer = Reading(), None
+    async def _connected(self, family: int, place: Any) -> socket.socket:
+        made = socket.socket(family)
         try:
-            stream.writer.write(data)
-            await stream.writer.drain()
+            made.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(made, place)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    async def _talk(self, made: socket.socket, data: bytes, *, reused: bool = False) -> Answer | None:
+        """The answer; None where a reused connection turned out to be closed."""
+        reading, answer, loop = Reading(), None, asyncio.get_running_loop()
+        try:
+            await loop.sock_sendall(made, data)
             while answer is None:
-                came = await stream.reader.read(CHUNK)
+                came = await loop.sock_recv(made, CHUNK)
                 if not came and reused and not reading.begun:
                     return None
                 answer = reading.feed(came)
@@ -113,9 +118,9 @@ class AsyncClient:
             raise
         finally:
             if answer is not None and answer.reusable:
-                self._idle.append(stream)
+                self._idle.append(made)
             else:
-                stream.close()
+                made.close()
         return answer
 
 

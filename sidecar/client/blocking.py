@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import time
+import weakref
 from collections import deque
 from typing import Any, Self, TypeVar
 
@@ -25,6 +26,7 @@ class Client:
         self.address = Address.read(url)
         self.courses = Courses(**settings)
         self._idle: deque[socket.socket] = deque()
+        weakref.finalize(self, close_all, self._idle)
 
     def session(self, id: str, **opening: Any) -> "Session":
         """A session by its id, opened by its first call with `agent`, `parent`, `model`, `total_tokens`, ..."""
@@ -48,8 +50,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections. What was kept for an absent sidecar is lost."""
-        while self._idle:
-            self._idle.pop().close()
+        close_all(self._idle)
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +113,12 @@ class Client:
             else:
                 made.close()
         return answer
+
+
+def close_all(idle: deque[socket.socket]) -> None:
+    """Close the connections that nobody uses; also done when their client is forgotten."""
+    while idle:
+        idle.pop().close()
 
 
 class Session(SessionCalls):
