@@ -13,6 +13,7 @@ from sidecar.budget.replies import SessionSummary
 from sidecar.budget.report import summary
 from sidecar.budget.session import Session
 from sidecar.journal import ArchiveRecord, Journal, JournalError, SessionId, StoredEntry
+from sidecar.journal.freezing import thaw
 from sidecar.ledger.contract import Ask, Limits, Origin, Overloaded, Reply, SessionView, Sink
 from sidecar.ledger.residents import Residents
 from sidecar.ledger.retention import Keep, Retention
@@ -197,6 +198,14 @@ class Ledger:
         if not found:
             await self.view(session)  # which says whether there is such a session
         return found
+
+    async def snapshot(self, session: SessionId) -> Session | None:
+        """A copy of the session as its snapshot has it: the place to fold from where first entries were forgotten.
+
+        Raises `JournalError`.
+        """
+        found = (await self._journal.snapshots([session])).get(session)
+        return None if found is None else thaw(found)
 
     async def archive(
         self,

@@ -2,7 +2,7 @@
 
 Entries of all sessions have no order but the feed's, so whoever comes too late for the feed has to be told to read
 anew. Entries of one session are numbered by their versions, so that nothing of it is ever lost: what the feed no longer
-has, the journal has.
+has, the journal has, unless it was told to forget it.
 """
 
 from collections.abc import Sequence
@@ -150,6 +150,8 @@ class OneSession:
     async def _from_journal(self) -> list[bytes]:
         stored = await self._ledger.entries(self._session, after=self._version, limit=PIECE)
         events = []
+        if stored and stored[0].version > self._version + 1:
+            events.append(reset("the entries since then have been forgotten"))
         for entry in stored:
             self._version = entry.version
             events.append(event(entry_data(entry), id=self.id))

@@ -1,6 +1,7 @@
 """How a window came to be what it is: its entries folded once more, and a point kept for each change of a level.
 
-The page draws it; it is folded when asked for and kept nowhere. What follows from the entries is left to `evolve`, so a
+The page draws it; it is folded when asked for and kept nowhere. Where the first entries have been forgotten, the levels
+begin at the snapshot. What follows from the entries is left to `evolve`, so a
 line in the picture is what the budget itself decided by.
 """
 
@@ -15,7 +16,7 @@ from sidecar.budget.entries import Allocated, AnyEntry, CleanedUp, Compacted, Ex
 from sidecar.budget.evolve import evolve
 from sidecar.budget.policy import COMPONENTS
 from sidecar.budget.session import Session
-from sidecar.journal import SessionId
+from sidecar.journal import SessionId, StoredEntry
 from sidecar.ledger import Ledger
 
 POINTS = 600  # as many as a chart has room for
@@ -131,6 +132,13 @@ class Tale:
         }
 
 
+def _go_on(session: Session | None, stored: StoredEntry) -> Session:
+    """The session with an entry, unless that is in it already."""
+    if session is not None and stored.version <= session.version:
+        return session
+    return evolve(session, stored.entry, id=stored.session)
+
+
 async def history(
     ledger: Ledger, id: SessionId, *, stopwatch: Callable[[], float] = time.perf_counter
 ) -> dict[str, Any]:
@@ -140,10 +148,13 @@ async def history(
     version, begun = 0, stopwatch()
     while True:
         page = await ledger.entries(id, after=version, limit=PAGE)
+        if version == 0 and page and page[0].version > 1:  # the first entries have been forgotten
+            session = await ledger.snapshot(id)
         for stored in page:
-            session = evolve(session, stored.entry, id=id)
-            curve.add(session)
             tale.add(stored.entry)
+            if session is not None or stored.version == 1:
+                session = _go_on(session, stored)
+                curve.add(session)
             if stopwatch() - begun > PIECE:
                 await asyncio.sleep(0)
                 begun = stopwatch()

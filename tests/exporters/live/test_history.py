@@ -4,6 +4,8 @@ import pytest
 
 from sidecar.budget.policy import COMPONENTS
 from sidecar.exporters.live.history import MARKS, POINTS
+from sidecar.journal.freezing import freeze
+from sidecar.journal.memory import MemoryJournal
 
 PATH = "/live/history/s1"
 
@@ -66,3 +68,20 @@ async def test_of_a_session_that_does_not_exist_there_is_none(client):
     async with client.http.get("/live/history/none") as answer:
         assert answer.status == 404
         assert "'none' does not exist" in (await answer.json(content_type=None))["detail"]
+
+
+async def test_where_the_first_entries_are_forgotten_it_begins_at_the_snapshot(build):
+    journal = MemoryJournal()
+    app, client = await build(journal=journal)
+    await client.put("s1", *(f"{number}" for number in range(20)), tokens=100)
+    session = (await app.ledger.view("s1")).session
+    await journal.keep_snapshots([freeze(session, written_at=session.clock)])
+    assert await journal.forget_entries("s1", before=session.clock + 60) == 0  # one frame, and the newest one stays
+    await client.put("s1", "next", tokens=100)
+    assert await journal.forget_entries("s1", before=session.clock + 60) == 21
+    history = await client("GET", PATH)
+    assert history["used"]["working_memory"] == [2100]
+    assert history["version"] == 22
+    async with client.stream("?session=s1", last="3") as reader:
+        assert (await reader.next()).name == "reset"
+        assert (await reader.next()).data["item"]["id"] == "next"

@@ -76,7 +76,7 @@ export class BigBar {
       this.#strips[part].className = part === "unattributed" ? "" : `s-${report.components[part].status}`;
     }
     const free = Math.max(0, known.total - known.used);
-    write(this.#free, (free / whole) * room > 96 ? `${tokens(free)} free` : "");
+    write(this.#free, (free / whole) * room > (room > 520 ? 96 : 300) ? `${tokens(free)} free` : "");
     const { low, high } = report.overall.target;
     const scale = known.total / whole;
     this.#band.style.left = `${low * scale * 100}%`;

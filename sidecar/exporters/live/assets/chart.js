@@ -3,7 +3,7 @@
 import { byId, choice, glyph, h, replace, set } from "./dom.js";
 import { clockTime, COMPONENTS, dayTime, percent, short, title, tokens } from "./format.js";
 
-const HEIGHT = 250;
+const HEIGHT = 240;
 const PAUSE = 800; // milliseconds between two drawings
 const MOST = 2400; // points; beyond, every other older one goes
 const KINDS = [
@@ -110,7 +110,7 @@ export class Chart {
       cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false } },
       legend: { show: true, live: true, markers: { width: 0, fill: (_, at) => hues[at] } },
       scales: { x: { time: true }, y: { range: (_, __, most) => [0, this.#what === "tokens" ? most * 1.04 : Math.max(0.5, most * 1.1)] } },
-      axes: [{ ...axis, space: 70, values: (_, splits, __, ___, step) => splits.map((each) => timeOn(each, step)) }, { ...axis, size: 46, values: (_, values) => values.map((each) => (this.#what === "tokens" ? short(each) : percent(each))) }],
+      axes: [{ ...axis, space: 70, size: 30, values: (_, splits, __, ___, step) => splits.map((each) => timeOn(each, step)) }, { ...axis, size: 46, values: (_, values) => values.map((each) => (this.#what === "tokens" ? short(each) : percent(each))) }],
       series: [{ label: "At", value: (_, time) => clockTime((time ?? this.#data.times.at(-1)) * 1000) }, ...series],
       hooks: { draw: [(plot) => this.#marks(plot, colour)] },
     };
