@@ -27,9 +27,10 @@ from sidecar.journal.postgres_archive import (
 from sidecar.journal.postgres_store import CONNECTIONS, Conflicting, Connection, Store
 
 _CHUNK = 256  # frames fetched at a time
+_LAST = 2**62  # a version that no session comes to
 _READ = """
     SELECT first, written_at, entries FROM frames WHERE session = $1 AND first > coalesce(
-        $3, (SELECT max(first) FROM frames WHERE session = $1 AND first <= $2 + 1) - 1, 0)
+        $3::bigint, (SELECT max(first) FROM frames WHERE session = $1 AND first <= $2::bigint + 1) - 1, 0)
     ORDER BY first LIMIT $4
 """
 
@@ -140,7 +141,7 @@ class PostgresJournal:
         chunk = _CHUNK if limit is None else max(1, min(_CHUNK, limit))
         place: int | None = None
         while True:
-            rows = await self._fetch(_READ, session, after, place, chunk)
+            rows = await self._fetch(_READ, session, min(after, _LAST), place, chunk)
             for place, written_at, data in rows:
                 for version, entry in enumerate(self._entries(session, place, data), place):
                     if version > after:
