@@ -23,8 +23,12 @@ def cleaned_up(session: Session, entry: CleanedUp) -> None:
     touched = [held for held in session.components.values() if held.items]
     for held in touched:
         integrate(held, session.clock)
+    components = session.components
     for action in entry.actions:
-        _act(session, session.components[action.component], action, answer)
+        held = components[action.component]
+        item = held.items.get(action.item)
+        if item is not None:
+            _act(session, held, item, action, answer)
     for held in touched:
         held.unheld = max(held.unheld, -held.item_tokens)
         reckon(held)
@@ -32,23 +36,24 @@ def cleaned_up(session: Session, entry: CleanedUp) -> None:
     mark(held, held.used, entry.due)
 
 
-def _act(session: Session, held: Held, action: Action, answer: int) -> None:
-    item = held.items.get(action.item)
-    if item is None:
-        return
-    removed = action.tokens_after == 0
-    if action.number:
-        session.issued = action.number
-        former = item if removed else None
-        session.directives[action.number] = Directive(action, session.clock, answer, item.full, item.doc_tokens, former)
-        session.directed.setdefault(action.item, []).append(action.number)
-        held.pending += action.tokens_before - action.tokens_after
-    if removed:
-        discard(session, held, item)
-        remember(session.gone, item.id, action.original_tokens, REMEMBERED_ARCHIVED)
-    else:
-        held.item_tokens += action.tokens_after - item.tokens
+def _act(session: Session, held: Held, item: Item, action: Action, answer: int) -> None:
+    id, number, after = action.item, action.number, action.tokens_after
+    former = None if after else item
+    if number:
+        session.issued = number
+        session.directives[number] = Directive(action, session.clock, answer, item.full, item.doc_tokens, former)
+        numbers = session.directed.get(id)
+        if numbers is None:
+            session.directed[id] = [number]
+        else:
+            numbers.append(number)
+        held.pending += action.tokens_before - after
+    if after:
+        held.item_tokens += after - item.tokens
         _shrink(item, action)
+    else:
+        discard(session, held, item)
+        remember(session.gone, id, action.original_tokens, REMEMBERED_ARCHIVED)
 
 
 def _shrink(item: Item, action: Action) -> None:
@@ -60,8 +65,7 @@ def _shrink(item: Item, action: Action) -> None:
     else:
         if action.action == "summarize":
             item.full = False
-        if item.doc_tokens > after:
-            item.doc_tokens = after
+        item.doc_tokens = min(item.doc_tokens, after)
     item.tokens = after
 
 

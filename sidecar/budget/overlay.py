@@ -146,7 +146,7 @@ class Overlay:
 
     def is_free(self, item: Item) -> bool:
         """Whether a cleanup may touch the item at all, its group left aside."""
-        if item.pinned or item.id in self._protected:
+        if item.pinned or (self._protected and item.id in self._protected):
             return False
         # A young exchange keeps its full text; a component without steps (the fixed one) is never cleaned up.
         if item.kind == "interaction" and item.created_at + self.policy.cleanup.full_text_for > self.now:

@@ -31,8 +31,8 @@ class Directive:
     """An action that the agent has not confirmed yet, and what brings its item back, should it not be applied.
 
     `answer` counts among the session's answers: the first that carried it. `former` is the removed item; where it was
-    only shrunk, `full` and `doc_tokens` are as they were before. A cleanup
-    makes a directive for each of its actions, so it refers to the action instead of repeating it, and is made by position.
+    only shrunk, `full` and `doc_tokens` are as they were before. A cleanup makes a directive for each of its actions,
+    so it refers to the action instead of repeating it, and is made by position.
     """
 
     action: Action

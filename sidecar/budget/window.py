@@ -212,7 +212,7 @@ def _new(turn: Turn, said: WindowItem, index: int) -> Item:
 
 def _follow(turn: Turn, item: Item, said: WindowItem, index: int) -> None:
     """An item that the ledger holds already: its size and whatever else the window says of it."""
-    changes = _changes(turn, item, said)
+    changes = {} if _says_nothing_new(item, said) else _changes(turn, item, said)
     item, tokens = _overtake(turn, item, said.tokens, changed=bool(changes))
     if changes:
         turn.protected.add(item.id)
@@ -276,11 +276,29 @@ def _changes(turn: Turn, item: Item, said: WindowItem) -> dict[str, Any]:
                 changes[name] = value
     if said.created_at is not None and parse_time(said.created_at, path="items") != item.created_at:
         changes["created_at"] = parse_time(said.created_at, path="items")
-    if said.claims in turn.session.grants and said.claims is not None:
+    if said.claims is not None and said.claims in turn.session.grants:
         changes.setdefault("kind", item.kind)
     if said.content is not None and turn.store_content and item.content is None and item.original_tokens is None:
         changes.setdefault("kind", item.kind)
     return changes
+
+
+def _says_nothing_new(item: Item, said: WindowItem) -> bool:
+    """Whether there is surely no change. A host may say everything of all items each time, so it is written out."""
+    return (
+        (said.kind is None or said.kind == item.kind)
+        and (said.component is None or said.component == item.component)
+        and (said.completed is None or said.completed == item.completed)
+        and (said.pinned is None or said.pinned == item.pinned)
+        and (said.group is None or said.group == item.group)
+        and (said.path is None or said.path == item.path)
+        and (said.fingerprint is None or said.fingerprint == item.fingerprint)
+        and (said.full is None or said.full == item.full)
+        and (said.doc_tokens is None or said.doc_tokens == item.doc_tokens)
+        and said.created_at is None
+        and said.claims is None
+        and said.content is None
+    )
 
 
 def _release_unclaimed(turn: Turn) -> None:

@@ -37,9 +37,9 @@ def measure(effort: float) -> Iterator[Figure]:
 
 def _memory(effort: float) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder, sidecar(Path(folder), "--max-batch-events", "100000") as server:
-        _events(server, 1_000, lambda n: [_put("warm", n)])
+        _events(server, 5_000, lambda n: [_put("warm", n)])  # fills what is bounded: feed, caches, buffers
         before, items = server.memory(), 100_000
-        _events(server, items, lambda n: [_put("many", n)])
+        _events(server, items, lambda n: [_put(f"many-{n % 20}", n)])
         yield Figure(name="an item", value=(server.memory() - before) / items, unit="bytes", at_most=600)
         before, sessions = server.memory(), 10_000
         _events(server, sessions, lambda n: [{"type": "open_session", "session": f"open-{n}"}])

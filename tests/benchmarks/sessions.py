@@ -4,11 +4,11 @@ Neighbours disturb that least: it stands still while they have the core.
 """
 
 import copy
-import gc
 from collections.abc import Callable, Iterator
 from time import thread_time
 from typing import Any
 
+from sidecar.__main__ import collect_rarely
 from sidecar.budget.commands import Command, ItemSpec, OpenSession, PutItem
 from sidecar.budget.decide import Decision, Defaults, decide
 from sidecar.budget.items import Kind
@@ -36,8 +36,8 @@ def run(session: Session, command: Command, at: float) -> Decision:
 
 
 def times(prepare: Callable[[int], Callable[[], Any]], count: int) -> list[float]:
-    """What so many calls took, in seconds; each is prepared apart. The collector runs between them as it would."""
-    gc.collect()
+    """What so many calls took, in seconds; each is prepared apart. Garbage is collected as it is while serving."""
+    collect_rarely()
     taken = []
     for number in range(count):
         call = prepare(number)
