@@ -24,6 +24,7 @@ MEASURES = (
     "cleanup",
     "scrape",
     "process",
+    "peers",
     "restore",
     "stores",
 )
