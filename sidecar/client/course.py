@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 BUSY = frozenset({429, 502, 503, 504})  # SPEC section 4: overloaded, or the journal is away; what proxies say likewise
 CREATED, UNKNOWN, CONFLICT = 201, 404, 409
-BATCH = 500  # events told at once after an absence
+BATCH, BATCH_TEXT = 500, 1_000_000  # events told at once, and characters in them: a body has 8 MiB at most
 FIRST_PAUSE, FIRST_REST = 0.05, 0.5  # seconds
 
 
@@ -187,10 +187,18 @@ class Courses:
             self.kept.popleft()
             self.dropped += 1
 
+    def _next_batch(self) -> list[Mapping[str, Any]]:
+        batch: list[Mapping[str, Any]] = []
+        text = 0
+        while self.kept and len(batch) < BATCH and text < BATCH_TEXT:
+            batch.append(self.kept.popleft())
+            text += len(str(batch[-1].get("item", "")))
+        return batch
+
     def _tell_kept(self, deadline: float) -> Doing[None]:
         """Tell what was kept, oldest first. Their ids make it harmless to tell a batch again."""
         while self.kept:
-            batch = [self.kept.popleft() for _ in range(min(BATCH, len(self.kept)))]
+            batch = self._next_batch()
             try:
                 answer = yield from self._exchange(Call(method="POST", path="/v1/events", body=batch), deadline)
             except Refused as refused:  # telling it again would not make it better

@@ -20,6 +20,8 @@ from sidecar.client.tokens import Calibration, Count, estimate
 
 log = logging.getLogger(__name__)
 
+TEXT = 1_000_000  # characters of content in one sync: a body has 8 MiB at most; the rest comes with the next ones
+EVENTS = 8  # told at once: pieces may be large
 ROUNDS = 3  # of relief: what is taken out leaves notes, which count as well
 
 Turn: TypeAlias = Generator[Call[Any], Any, Plan]
@@ -48,6 +50,7 @@ class Window:
     shown_tokens: int = 0  # of the last prompt
     _sizes: dict[str, int] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
+    _given: set[str] = field(default_factory=set)  # whose text the sidecar has
 
     @property
     def limit(self) -> int:
@@ -89,8 +92,8 @@ class Window:
         return True
 
     def told(self, id: str) -> bool:
-        """Whether the sidecar has heard of a piece."""
-        return id in self._told
+        """Whether the sidecar knows a piece well enough to archive it."""
+        return id in self._told and (id in self._given or not self.content)
 
     def size(self, piece: Piece) -> int:
         """The tokens of a piece as it is shown; counted once."""
@@ -136,6 +139,7 @@ class Window:
                 for id in [id for id in memory if id not in there]:
                     del memory[id]
             self._told &= there
+            self._given &= there
             self.restored &= there
 
     # --- what the sidecar is told, and says ---------------------------------------------------------------------------
@@ -147,6 +151,7 @@ class Window:
             if not self._told:
                 log.warning("the sidecar refused the window: %s", refused)
                 return {"directives": []}
+        self._given.clear()
         self._told.clear()  # it may have lost what it knew: tell everything again
         self.through = 0
         try:
@@ -157,19 +162,32 @@ class Window:
 
     def _show(self, session: SessionCalls, plan: Plan, time: float | None) -> Generator[Call[Any], Any, WindowReply]:
         standing = [each for each in plan.shown if each.stub is None]
-        items = [self._item(each) for each in standing]
+        items, room = [], TEXT
+        given = set()
+        for each in standing:
+            item = self._item(each, room=room)
+            items.append(item)
+            if "content" in item:
+                room -= len(item["content"])
+            if "content" in item or not each.piece.text:
+                given.add(each.piece.id)
         if plan.note_tokens:
             items.append({"id": NOTES, "kind": "context", "tokens": plan.note_tokens, "pinned": True})
         reply: WindowReply = yield SessionCalls.sync.describe(session, items, through=self.through, time=time)
         if not reply.get("offline"):
             self._told.update(each.piece.id for each in standing)
+            self._given |= given
         return reply
 
-    def _item(self, shown: Shown) -> Item:
+    def _item(self, shown: Shown, *, room: int) -> Item:
+        """An item of a sync: what the sidecar does not know of it yet, its text where there is room for any."""
         piece = shown.piece
-        if piece.id in self._told:
-            return {"id": piece.id, "tokens": shown.tokens}
-        return self._whole(piece, shown.tokens)
+        item: Item = {"id": piece.id, "tokens": shown.tokens}
+        if piece.id not in self._told:
+            item = self._whole(piece, shown.tokens)
+        if self.content and piece.text and piece.id not in self._given and room > 0:
+            item["content"] = piece.text
+        return item
 
     def _whole(self, piece: Piece, tokens: int) -> Item:
         item: Item = {"id": piece.id, "kind": piece.kind, "tokens": tokens, "pinned": piece.pinned}
@@ -177,8 +195,6 @@ class Window:
             item["group"] = piece.group
         if piece.path is not None:
             item["path"] = piece.path
-        if self.content and piece.text:
-            item["content"] = piece.text
         return item
 
     def _apply(self, pieces: Sequence[Piece], directives: Sequence[Directive]) -> None:
@@ -201,12 +217,16 @@ class Window:
         """
         events: list[dict[str, Any]] = []
         for piece in removed:
-            if piece.id not in self._told:
+            if not self.told(piece.id):
                 item = self._whole(piece, self.count(piece.text) + piece.extra_tokens)
+                if self.content and piece.text:
+                    item["content"] = piece.text
                 events.append({"type": "put_item", "id": fresh_id(), "item": item})
             events.append({"type": "remove_item", "id": fresh_id(), "item": piece.id})
             self._told.discard(piece.id)
-        try:
-            yield SessionCalls.tell.describe(session, *events)
-        except Refused as refused:
-            log.warning("the sidecar refused what was removed: %s", refused)
+            self._given.discard(piece.id)
+        for start in range(0, len(events), EVENTS):
+            try:
+                yield SessionCalls.tell.describe(session, *events[start : start + EVENTS])
+            except Refused as refused:
+                log.warning("the sidecar refused what was removed: %s", refused)

@@ -272,6 +272,16 @@ def test_a_result_larger_than_the_window_is_cut_to_fit(budget, asks):
     assert asks("t1", "archive", result.id)["content"] == filler("result 1", 150_000)
 
 
+def test_a_resumed_history_larger_than_a_request_may_be_is_told_piece_by_piece(budget, asks):
+    history = [HumanMessage(filler(f"message {n}", 25_000), id=f"m{n}") for n in range(100)]  # 10 MB
+    for _ in range(2):
+        settled(budget, history)
+    gone = budget.thread(CONFIG).window.gone
+    assert len(gone) > 80
+    for id in gone:
+        assert asks("t1", "archive", id)["content"] == filler(f"message {id[1:]}", 25_000)
+
+
 def test_what_the_provider_bills_corrects_the_count(budget):
     window = budget.thread(CONFIG).window
     window.shown_tokens = 1000
