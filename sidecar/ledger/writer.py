@@ -31,6 +31,8 @@ from sidecar.ledger.turn import Batch, Turn, Waiting
 
 _log = logging.getLogger(__name__)
 
+_OF_THE_ARCHIVE = (RestoreItem, EraseArchive)  # a union written where it is used would be made for each command
+
 # Whoever asks for these counts on them: they are never decided in memory alone.
 _LASTING = ChangeSession, CloseSession, EraseArchive, ExpireSession, LapseLeases, RestoreItem
 
@@ -384,4 +386,4 @@ class Writer:
 
 def _archived_item(command: Command) -> str | None:
     """The archived item that a command cannot be decided without."""
-    return command.item if isinstance(command, RestoreItem | EraseArchive) else None
+    return command.item if isinstance(command, _OF_THE_ARCHIVE) else None

@@ -26,21 +26,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Happening:
-    """One entry at its place in the feed. Without an entry: the session went idle, which nothing was written about."""
+    """One entry at its place in the feed. Without an entry: the session went idle, which nothing was written about.
 
-    __slots__ = ("_data", "entry", "session")
+    `weight` is what it takes of the ring's capacity.
+    """
+
+    __slots__ = ("_data", "entry", "session", "weight")
 
     def __init__(self, session: SessionId, entry: StoredEntry | None) -> None:
         self.session = session
         self.entry = entry
+        self.weight = 1
+        if entry is not None and isinstance(entry.entry, CleanedUp):
+            self.weight += len(entry.entry.actions)
         self._data: bytes | None = None
-
-    @property
-    def weight(self) -> int:
-        """What it takes of the ring's capacity."""
-        if self.entry is not None and isinstance(self.entry.entry, CleanedUp):
-            return 1 + len(self.entry.entry.actions)
-        return 1
 
     @property
     def data(self) -> bytes:
@@ -89,11 +88,12 @@ class Feed:
         self._news.set()
 
     def _add(self, happening: Happening) -> None:
-        self._ring.append(happening)
+        ring = self._ring
+        ring.append(happening)
         self._last += 1
         self._weight += happening.weight
-        while self._weight > self._capacity and len(self._ring) > 1:
-            self._weight -= self._ring.popleft().weight
+        while self._weight > self._capacity and len(ring) > 1:
+            self._weight -= ring.popleft().weight
         self._news.set()
 
     # What a watcher asks
