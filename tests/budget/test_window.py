@@ -1,6 +1,7 @@
 """Window sync (SPEC 3.7): the ledger takes the difference, and whatever went wrong heals with the next one."""
 
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -256,4 +257,5 @@ def test_an_access_shown_is_followed_and_never_goes_back(desk):
 
 @pytest.mark.parametrize("field", [each.name for each in fields(WindowItem) if each.name not in ("id", "tokens")])
 def test_whatever_a_window_says_beyond_sizes_is_seen(field):
-    assert _says_more(WindowItem(id="a", tokens=1, **{field: 0}))
+    said: dict[str, Any] = {field: 0}
+    assert _says_more(WindowItem(id="a", tokens=1, **said))
