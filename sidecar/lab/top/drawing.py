@@ -186,9 +186,10 @@ def _forecast(report: Report) -> str:
     if report["overall"]["utilization_ratio"] >= 1:
         return "it is full"
     eta, calls = (report["forecast"].get(name) for name in ("eta_seconds", "eta_calls"))
-    if eta is None:
-        return "room to go on: it is not growing"
-    return f"full in {duration(eta)}" + (f", about {count(max(1, round(calls)), 'model call')}" if calls else "")
+    told = [] if eta is None else [duration(eta)]
+    if calls:
+        told.append(f"about {count(max(1, round(calls)), 'model call')}")
+    return f"full in {', '.join(told)}" if told else "room to go on: it is not growing"
 
 
 def _component(name: Component, part: Mapping[str, Any], style: Style, width: int) -> str:

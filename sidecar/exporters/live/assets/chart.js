@@ -4,6 +4,7 @@ import { byId, choice, glyph, h, replace, set } from "./dom.js";
 import { clockTime, COMPONENTS, dayTime, percent, short, title, tokens } from "./format.js";
 
 const HEIGHT = 240;
+const SHORTEST = 30; // seconds from the left to the right edge, at least
 const PAUSE = 800; // milliseconds between two drawings
 const MOST = 2400; // points; beyond, every other older one goes
 const KINDS = [
@@ -80,13 +81,23 @@ export class Chart {
     const data = this.#data;
     if (!data || document.hidden) return document.hidden && this.#data ? this.#soon() : undefined;
     const [columns, raw] = this.#what === "tokens" ? stacked(data) : lines(data);
+    widen(columns);
     this.raw = raw;
     set(this.#root, { "aria-label": told(data, this.#what) });
     this.#legend(data);
-    if (update && this.#plot?.series.length === columns.length) return this.#plot.setData(columns);
+    if (update && this.#plot?.series.length === columns.length) return this.#update(columns);
     this.#plot?.destroy();
     replace(this.#root);
     this.#plot = new uPlot(this.#options(), columns, this.#root);
+  }
+
+  // New points, without taking away a stretch that the viewer has zoomed into.
+  #update(columns) {
+    const plot = this.#plot;
+    const { min, max } = plot.scales.x;
+    const zoomed = min > plot.data[0][0] || max < plot.data[0].at(-1);
+    plot.setData(columns, !zoomed);
+    if (zoomed) plot.redraw();
   }
 
   #options() {
@@ -117,7 +128,8 @@ export class Chart {
   }
 
   #value(series, at) {
-    const value = this.raw[series - 1]?.[at];
+    const column = this.raw[series - 1] ?? [];
+    const value = column[Math.min(at, column.length - 1)];
     if (value === undefined) return "";
     return this.#what === "tokens" ? tokens(value) : `${(value * 100).toFixed(1)}\u00a0%`;
   }
@@ -170,6 +182,15 @@ function stacked(data) {
 function lines(data) {
   const shares = COMPONENTS.map((name) => data.allocated[name].map((value, at) => value / (COMPONENTS.reduce((sum, each) => sum + data.allocated[each][at], 0) || 1)));
   return [[data.times, ...shares], shares];
+}
+
+// A session of a moment is drawn as if it had lasted a little, or there would be nothing to see.
+function widen(columns) {
+  const [times] = columns;
+  if (times.length === 0 || times.at(-1) - times[0] >= SHORTEST) return;
+  columns.forEach((column, at) => {
+    columns[at] = [...column, at ? column.at(-1) : times[0] + SHORTEST];
+  });
 }
 
 function thin(data) {

@@ -60,12 +60,14 @@ function next(report, directives) {
   const { forecast, overall } = report;
   const big = byId("next-big");
   const parts = [];
+  const calls = forecast.eta_calls === undefined ? "" : counted(Math.max(1, Math.round(forecast.eta_calls)), "model call");
   if (report.state === "closed") write(big, "Closed");
   else if (overall.available_tokens === 0) write(big, "It is full");
   else if (forecast.eta_seconds !== undefined) write(big, `Full in ${duration(forecast.eta_seconds)}`);
+  else if (calls) write(big, `Full in ${calls}`);
   else write(big, "Room to go on");
   if (report.state !== "closed") {
-    if (forecast.eta_calls !== undefined && overall.available_tokens) parts.push(`That is about ${counted(Math.max(1, Math.round(forecast.eta_calls)), "model call")} at the present pace.`);
+    if (calls && overall.available_tokens) parts.push(forecast.eta_seconds === undefined ? "At the present pace." : `That is about ${calls} at the present pace.`);
     else if (forecast.eta_seconds === undefined && overall.available_tokens) parts.push(`${tokens(overall.available_tokens)} tokens are free, and it is not growing.`);
     const due = closest(report);
     const full = COMPONENTS.find((name) => name !== "system_context" && report.components[name].available_tokens === 0);
