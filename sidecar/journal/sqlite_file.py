@@ -39,6 +39,9 @@ class SqliteFile:
                 self.reader = self._connect()
                 self.reader.execute("PRAGMA query_only = ON")
                 self.keeper = self._connect()
+            # A process that is killed again and again, before it had written much, would never get round to this.
+            with contextlib.suppress(sqlite3.Error):  # a full disk: the first write will say so
+                self.keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
                 self._identity = self._found()
         except BaseException:
             self.close()

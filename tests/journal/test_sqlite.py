@@ -291,6 +291,28 @@ async def test_the_write_ahead_log_stays_bounded_under_steady_writes(path, durab
     assert not log.exists()
 
 
+async def test_a_process_that_is_killed_again_and_again_does_not_let_the_log_grow(path, checkout):
+    log = path.with_name("journal.db-wal")
+    sizes = []
+    for _ in range(5):
+        child = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs on this loop
+            [sys.executable, "-c", CHILD, str(path), "normal"], stdout=subprocess.PIPE, text=True, cwd=checkout
+        )
+        assert child.stdout is not None
+        for _ in range(40):
+            child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+        child.stdout.close()
+        child.wait()
+        sizes.append(log.stat().st_size)
+    journal = SqliteJournal(path)
+    await journal.open()
+    assert log.stat().st_size == 0
+    assert len([each async for each in journal.read("s")]) >= 5 * 40 * 2
+    await journal.close()
+    assert sizes[-1] < 3 * sizes[0]
+
+
 async def test_reads_go_on_while_a_commit_waits_for_its_flush(path):
     journal = SqliteJournal(path, durability="full")
     await journal.open()
