@@ -10,7 +10,10 @@ S = "/v1/sessions/s"
 @pytest.fixture(params=["memory", "sqlite"])
 async def client(request, settings, client_of, tmp_path):
     journal = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/journal.db"
-    async with make_app(settings(journal=journal, max_content_bytes=1_000, metrics_detail=True)) as app, client_of(app) as call:
+    async with (
+        make_app(settings(journal=journal, max_content_bytes=1_000, metrics_detail=True)) as app,
+        client_of(app) as call,
+    ):
         call.telemetry = app.urls["telemetry"][0]
         assert (await call("PUT", S, {"agent": "tester", "total_tokens": 100_000})).status == 201
         yield call
