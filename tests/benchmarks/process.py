@@ -21,6 +21,7 @@ def measure(effort: float) -> Iterator[Figure]:
     """Start, idle, memory."""
     with tempfile.TemporaryDirectory() as folder:
         starts = iter(range(1_000))
+        _start(Path(folder) / "compiled")  # as after an installation
         ratio, ours, _ = pairs(lambda: _start(Path(folder) / str(next(starts))), _imports, max(3, int(6 * effort)))
         yield Figure(name="start to ready", value=statistics.median(ours), unit="s", at_most=1)
         yield Figure(name="start, of importing aiohttp and pydantic", value=ratio, at_most=2)
@@ -38,8 +39,8 @@ def measure(effort: float) -> Iterator[Figure]:
 def _memory(effort: float) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder, sidecar(Path(folder), "--max-batch-events", "100000") as server:
         _events(server, 5_000, lambda n: [_put("warm", n)])  # fills what is bounded: feed, caches, buffers
-        before, items = server.memory(), 100_000
-        _events(server, items, lambda n: [_put(f"many-{n % 20}", n)])
+        before, items = server.memory(), 200_000
+        _events(server, items, lambda n: [_put(f"many-{n % 40}", n)])
         yield Figure(name="an item", value=(server.memory() - before) / items, unit="bytes", at_most=600)
         before, sessions = server.memory(), 10_000
         _events(server, sessions, lambda n: [{"type": "open_session", "session": f"open-{n}"}])

@@ -41,6 +41,7 @@ class Server:
 def running(command: Sequence[str | Path], *, lines: int) -> Iterator[Server]:
     """A server that prints `lines` lines of `name url` once it listens."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOKEN_BUDGET_")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PYTHONPATH"] = str(ROOT)  # this checkout, whatever is installed
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     try:
