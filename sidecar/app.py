@@ -90,6 +90,7 @@ class Sidecar:
                 total_tokens=config.total_tokens,
                 store_content=config.store_content,
                 adjust_interval=config.adjust_interval,
+                profiles=config.profiles or {},
             ),
             sinks=(*tracing, self.exporter, self.feed),  # traces first: metrics point to them
             limits=Limits(

@@ -1,13 +1,14 @@
 """A session's life: opened, changed, closed, opened again (SPEC 3.9)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sidecar.budget.allocation import check_shares
 from sidecar.budget.commands import ChangeSession, OpenSession
 from sidecar.budget.entries import Changed, Closed, Opened
 from sidecar.budget.errors import Conflict, Invalid
-from sidecar.budget.policy import PRESETS, Mode
+from sidecar.budget.policy import PRESETS, Component, Mode
 from sidecar.budget.replies import Report
 from sidecar.budget.report import report
 from sidecar.budget.session import Session
@@ -15,8 +16,25 @@ from sidecar.budget.turn import Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What is known of an agent: the `shares` its sessions start from (None: the preset's), and what its tasks need.
+
+    `calibration`: by component, the multiple of the prior that tasks really need; 1 where there is none.
+    """
+
+    shares: Mapping[Component, float] | None = None
+    calibration: Mapping[Component, float] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = Profile()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What the operator has settled for sessions that do not say. `adjust_interval` in seconds; None is off."""
+    """What the operator has settled for sessions that do not say. `adjust_interval` in seconds; None is off.
+
+    `profiles`: by agent.
+    """
 
     agent: str = "unknown"
     mode: Mode = "managed"
@@ -24,6 +42,11 @@ class Defaults:
     total_tokens: int | None = None  # None: the preset's
     store_content: bool = True
     adjust_interval: float | None = None
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+
+    def profile(self, agent: str) -> Profile:
+        """What is known of the agent."""
+        return self.profiles.get(agent, NOTHING_KNOWN)
 
 
 def opened(
@@ -40,18 +63,20 @@ def opened(
     total = command.total_tokens or defaults.total_tokens or policy.total_tokens
     reserve = command.reserve_tokens or 0
     _check_reserve(total, reserve)
+    agent = command.agent or defaults.agent
+    own = defaults.profile(agent).shares or policy.shares
     entry = Opened(
         time=at,
         host=host,
         event=command.id,
-        agent=command.agent or defaults.agent,
+        agent=agent,
         parent=command.parent,
         mode=command.mode or defaults.mode,
         model=command.model,
         preset=preset,
         total_tokens=total,
         reserve_tokens=reserve,
-        shares=policy.shares if command.shares is None else check_shares(command.shares),
+        shares=dict(own) if command.shares is None else check_shares(command.shares),
         epoch=1 if session is None else session.epoch + 1,
     )
     if session is None or session.closed:

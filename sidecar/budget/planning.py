@@ -1,6 +1,7 @@
 """Looking ahead and adapting: predicted needs, cleanup ahead of them, share adjustments (SPEC 3.4, 3.5, 3.8)."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 from sidecar.budget.allocation import adjust_shares
@@ -8,7 +9,7 @@ from sidecar.budget.commands import AdjustShares, CleanUp, CompleteTask, Compone
 from sidecar.budget.entries import SharesAdjusted, TaskCompleted, TasksPlanned
 from sidecar.budget.errors import Invalid, NotFound
 from sidecar.budget.policy import COMPONENTS, Component
-from sidecar.budget.prediction import predict_needs, suggest_shares
+from sidecar.budget.prediction import calibrated, predict_needs, suggest_shares
 from sidecar.budget.replies import Acknowledged, AdjustmentReply, CleanupReply, PredictionReply
 from sidecar.budget.session import Session
 from sidecar.budget.turn import Turn, cleanup_reply
@@ -29,7 +30,7 @@ def plan_tasks(turn: Turn, command: PlanTasks) -> PredictionReply:
         if task.id in seen:
             raise Invalid(f"tasks[{index}].id {task.id!r} is planned twice", path=f"tasks[{index}].id")
         seen.add(task.id)
-    prediction = predict_needs(command.tasks, session.policy)
+    prediction = predict_needs(command.tasks, session.policy, calibrate=partial(calibrated, turn.calibration))
     available = {name: session.components[name].available for name in COMPONENTS}
     shortfall = {name: max(0, prediction.predicted[name] - available[name]) for name in COMPONENTS}
     suggestion = suggest_shares(

@@ -55,6 +55,13 @@ def as_it_is(complexity: Complexity, prior: Needs) -> Needs:  # noqa: ARG001 - t
     return dict(prior)
 
 
+def calibrated(factors: Mapping[Component, float], _complexity: Complexity, prior: Needs) -> Needs:
+    """The prior times what is known of the agent: `factors` by component, 1 where there is none; rounded up."""
+    if not factors:
+        return prior
+    return {name: portion(factors.get(name, 1.0))(tokens) for name, tokens in prior.items()}
+
+
 def predict_needs(
     tasks: Sequence[TaskSpec], policy: Policy, *, calibrate: Callable[[Complexity, Needs], Needs] = as_it_is
 ) -> Prediction:

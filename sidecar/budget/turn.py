@@ -4,7 +4,7 @@ A `Turn` applies each entry through `evolve` as soon as it is true, because the 
 a request that did not fit is tried again on what its cleanup left.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -20,7 +20,10 @@ from sidecar.budget.session import Session
 
 @dataclass(slots=True)
 class Turn:
-    """Collects what one command does to one session at session time `at`. `store_content`: texts are kept."""
+    """Collects what one command does to one session at session time `at`. `store_content`: texts are kept.
+
+    `calibration`: what the agent's tasks need, as multiples of the prior.
+    """
 
     session: Session
     at: float
@@ -36,6 +39,7 @@ class Turn:
     over: set[Component] = field(default_factory=set)  # above their budgets when the command began
     exhausted: set[Component] = field(default_factory=set)
     cleaned: set[Component] = field(default_factory=set)
+    calibration: Mapping[Component, float] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Note where the components stand before the command."""

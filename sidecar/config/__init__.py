@@ -6,13 +6,16 @@ A setting is given as a flag (`--idle-after 15m`), in the environment (`TOKEN_BU
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sidecar.budget.life import Profile
 from sidecar.budget.policy import MODES, PRESETS
 from sidecar.config import forms
 from sidecar.config.forms import Address, HostPort
+from sidecar.config.profiles import profiles as profiles_file
 
 __all__ = ["Config"]
 
@@ -145,6 +148,12 @@ class Config:
         "how much session time passes between two adjustments of the shares",
         forms.optional(forms.duration),
         "DURATION|off",
+    )
+    profiles: Mapping[str, Profile] | None = setting(
+        None,
+        "a TOML file of what is known of agents: the shares their sessions start from, what their tasks need",
+        forms.optional(profiles_file),
+        "FILE|off",
     )
     auto_open: bool = setting(
         True, "open a session at its first event; else it must be opened explicitly", forms.flag, "true|false"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sidecar.config import Config, forms
+from sidecar.config.profiles import Profiles
 
 PREFIX = "TOKEN_BUDGET_"
 # Read from the environment by tools around the sidecar, not by itself.
@@ -139,7 +140,7 @@ def shown(name: str, value: Any) -> str:
         return "off"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, forms.HostPort):
+    if isinstance(value, forms.HostPort | Profiles):
         return value.text
     if SETTINGS[name].metadata["secret"]:
         return ",".join(f"{header}=***" for header, _ in value) or "none"

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,7 @@ OTHER = {
     "downstream_logs": "https://user:s3cret@logs.example.com/in",
     "downstream_metrics": "http://[::1]:4318/v1/metrics",
     "downstream_headers": "api-key=s3cret,x-tenant=a%20b",
+    "profiles": str(Path(__file__).with_name("profiles.toml")),
     "downstream_certificate": __file__,
     "downstream_client_certificate": __file__,
     "downstream_client_key": __file__,
