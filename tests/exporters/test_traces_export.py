@@ -246,7 +246,7 @@ async def test_waiting_spans_are_bounded_and_each_that_is_lost_is_counted(export
         await house.ask(13)
         assert house.dropped == {("span", "queue_full"): 3}
         collector.gate.set()
-        await house.sink.stop()
+        await house.sink.stop(patience=20)
         assert len(collector.exported()) == 15
 
 
