@@ -154,13 +154,6 @@ async def settle(http: aiohttp.ClientSession, sidecar: Process, account: Account
         assert report["components"]["knowledge_base"]["used_tokens"] == sum(items.values())
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what others do."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - nobody but they know when
-            await asyncio.sleep(0.01)
-
-
 async def until_answered(call: Callable[[], Any]) -> None:
     """Make a call until it is answered with success."""
     async with asyncio.timeout(60):

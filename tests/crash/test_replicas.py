@@ -1,6 +1,7 @@
 """Several sidecars on one PostgreSQL serve the same sessions: no update is lost, whoever is killed (SPEC section 6)."""
 
 import asyncio
+import random
 import time
 
 import aiohttp
@@ -116,8 +117,6 @@ async def test_a_sessions_gauges_come_from_the_replica_that_last_served_it(http,
 
 async def test_a_database_that_restarts_is_waited_for(http, replicas, postgres_server):
     await open_sessions(http, replicas[0])
-    import random
-
     account, stopping = Account(random.Random(3)), asyncio.Event()
     running = [asyncio.create_task(Client(f"c{n}", account, http, replicas).run(stopping)) for n in range(4)]
     for mode in ("fast", "immediate"):
