@@ -82,7 +82,9 @@ class Client:
 
     async def _send(self, session: str, events: list[dict[str, Any]]) -> None:
         answer = await self._insist("POST", "/v1/events", events)
-        assert answer["errors"] == []
+        while answer["errors"]:  # the journal failed between two parts of the batch: those of the second are sent again
+            assert {error["status"] for error in answer["errors"]} <= AGAIN, answer
+            answer = await self._insist("POST", "/v1/events", events)
         assert answer["accepted"] + answer["duplicates"] == len(events)
         self._account.events[session] |= {event["id"] for event in events}
 
