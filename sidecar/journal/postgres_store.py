@@ -26,7 +26,8 @@ _CONNECT_SECONDS = 3.0
 _COMMAND_SECONDS = 10.0
 
 Conflicting = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_World = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncio.TimeoutError)
+# The last is what a connection says that was broken in the middle of something.
+_World = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError)
 
 
 class Store:

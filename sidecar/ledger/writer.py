@@ -184,15 +184,10 @@ class Writer:
         try:
             self._check_expiry(turn, ask)
             # Mostly nothing has to be read, and then nothing is awaited: this runs for each command.
-            if ask.session in turn.sessions:
-                session = turn.sessions[ask.session]
-            else:
-                session = self._residents.get(ask.session)
-                if session is not None and self._contested and ask.session in self._contested:
-                    session = await self._residents.copy(ask.session)
-                if session is None:
-                    session = await self._read(turn, ask.session)
-                turn.sessions[ask.session] = session
+            if ask.session not in turn.sessions:
+                held = None if ask.session in self._contested else self._residents.get(ask.session)
+                turn.sessions[ask.session] = held or await self._read(turn, ask.session)
+            session = turn.sessions[ask.session]
             if session is not None:
                 version = session.version
             self._check_room(turn, ask, session)
@@ -235,8 +230,10 @@ class Writer:
             self._on_dropped("content", "size", len(long))
 
     async def _read(self, turn: Turn, id: SessionId) -> Session | None:
-        """A session that is not in memory, as this turn has left it so far."""
+        """A session that is contested, or not in memory, as this turn has left it so far."""
         change = turn.changes.get(id)
+        if change is None and (copy := await self._residents.copy(id)) is not None:
+            return copy
         return await self._residents.fold(id, then=change.entries if change is not None else ())
 
     def _check_room(self, turn: Turn, ask: Ask, session: Session | None) -> None:
