@@ -6,12 +6,15 @@ run between turns, so nobody sees what is not durable. One owner, no locks.
 
     contract.py    what others say to the ledger and hear from it: replies, records, sinks, limits
     residents.py   the sessions in memory, and since when nothing was heard of them
+    queue.py       the commands that wait
     turn.py        what one turn has decided and has still to store
+    deciding.py    how a turn decides them
+    outage.py      the time in which the journal takes no writes
     history.py     sessions out of the journal, from their snapshots
     snapshots.py   when those are taken
     contention.py  sessions that another replica writes to as well
     retention.py   what is forgotten, by age and size
-    writer.py      the turns themselves, and what happens when the journal fails
+    writer.py      the turns themselves: decide, append, publish, answer
     ledger.py      the face: commands in, reads, start and stop, idle sessions
 """
 

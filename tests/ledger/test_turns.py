@@ -20,8 +20,7 @@ from sidecar.budget.errors import BudgetError, Conflict, NotFound
 from sidecar.journal import JournalError
 from sidecar.journal.memory import MemoryJournal
 from sidecar.journal.sqlite import SqliteJournal
-from sidecar.ledger import Ask, Ledger, Limits, Origin, Overloaded, Reply
-from sidecar.ledger import writer as writer_module
+from sidecar.ledger import Ask, Ledger, Limits, Origin, Overloaded, Reply, deciding
 from tests.ledger.parts import (
     Clock,
     FaultyJournal,
@@ -150,7 +149,7 @@ async def test_a_command_that_fails_half_way_leaves_the_session_as_its_neighbour
             raise RuntimeError("a fault of the program")
         return decision
 
-    monkeypatch.setattr(writer_module, "decide", failing)
+    monkeypatch.setattr(deciding, "decide", failing)
     answers = await ledger.handle_all(
         [Ask(session="s", command=command) for command in (request(10), request(100, id="bad"), request(1_000))]
     )

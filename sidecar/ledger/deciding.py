@@ -1,0 +1,132 @@
+"""Deciding the commands of a turn, each on its session as the turn has left it so far. Nothing here is durable yet."""
+
+import logging
+from collections.abc import Callable
+
+from sidecar.budget.commands import Command, EraseArchive, ExpireSession, OpenSession, RestoreItem
+from sidecar.budget.decide import Decision, Defaults, decide
+from sidecar.budget.errors import BudgetError, Conflict
+from sidecar.budget.session import Session
+from sidecar.journal import Journal, JournalError, SessionId
+from sidecar.ledger.contention import Contention
+from sidecar.ledger.contract import Ask, Limits, Overloaded
+from sidecar.ledger.queue import Queue
+from sidecar.ledger.residents import Residents
+from sidecar.ledger.turn import Turn, Waiting
+
+_log = logging.getLogger(__name__)
+
+_OF_THE_ARCHIVE = (RestoreItem, EraseArchive)  # a union written where it is used would be made for each command
+
+
+class Decider:
+    """Decides; what is not in memory, or contested, it reads."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        residents: Residents,
+        contested: Contention,
+        *,
+        defaults: Defaults,
+        limits: Limits,
+        stopwatch: Callable[[], float],
+        on_dropped: Callable[[str, str, int], None],
+    ) -> None:
+        self._journal = journal
+        self._residents = residents
+        self._contested = contested
+        self._defaults = defaults
+        self._limits = limits
+        self._stopwatch = stopwatch
+        self._on_dropped = on_dropped
+
+    async def decide_waiting(self, queue: Queue, turn: Turn) -> None:
+        """Take commands from the queue and decide them, until the turn is full."""
+        spent = 0.0  # deciding: while something is read, others have the loop
+        while queue and len(turn.decided) < self._limits.turn_commands:
+            ask = queue.first().ask
+            if _archived_item(ask.command) is not None and ask.session in turn.changes:
+                return  # the record it speaks of may be among what this turn has still to store
+            turn.taken.append(queue.take())
+            spent += await self._decide(turn, turn.taken[-1])
+            if spent > self._limits.turn_seconds:
+                return
+
+    async def _decide(self, turn: Turn, waiting: Waiting) -> float:
+        """Decide one command; the seconds that it took."""
+        ask = waiting.ask
+        session, version = None, 0
+        try:
+            self._check_expiry(turn, ask)
+            # Mostly nothing has to be read, and then nothing is awaited: this runs for each command.
+            if ask.session not in turn.sessions:
+                held = None if ask.session in self._contested else self._residents.get(ask.session)
+                turn.sessions[ask.session] = held or await self._read(turn, ask.session)
+            session = turn.sessions[ask.session]
+            if session is not None:
+                version = session.version
+            self._check_room(turn, ask, session)
+            item = _archived_item(ask.command)
+            archived = None if item is None else await self._journal.archive_record(ask.session, item)
+            begun = self._stopwatch()
+            decision = decide(
+                session,
+                ask.command,
+                id=ask.session,
+                now=turn.now,
+                defaults=self._defaults,
+                auto_open=ask.auto_open,
+                answered=ask.answered,
+                archived=archived,
+                stopwatch=self._stopwatch,
+            )
+            seconds = self._stopwatch() - begun
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this caller alone
+            if not isinstance(error, BudgetError | JournalError | Overloaded):
+                _log.exception("command %s of session %r failed", ask.command.type, ask.session)
+            if session is not None and session.version != version:
+                # Half applied: the journal, and what this turn has to add to it, are the truth.
+                del turn.sessions[ask.session]
+                self._residents.suspect([ask.session], now=turn.now)
+            turn.refuse(waiting, error)
+            return 0.0
+        if decision.contents:
+            self._bound_contents(decision)
+        turn.add(waiting, decision, seconds - sum([run.duration for run in decision.runs]))
+        return seconds
+
+    def _bound_contents(self, decision: Decision) -> None:
+        """Items may be described at any length; what is kept of their content is bounded."""
+        limit = self._limits.content_bytes
+        long = [v for v, text in decision.contents.items() if len(text) * 4 > limit and len(text.encode()) > limit]
+        for version in long:
+            del decision.contents[version]
+        if long:
+            self._on_dropped("content", "size", len(long))
+
+    async def _read(self, turn: Turn, id: SessionId) -> Session | None:
+        """A session that is contested, or not in memory, as this turn has left it so far."""
+        change = turn.changes.get(id)
+        if change is None and (copy := await self._residents.copy(id)) is not None:
+            return copy
+        return await self._residents.fold(id, then=change.entries if change is not None else ())
+
+    def _check_room(self, turn: Turn, ask: Ask, session: Session | None) -> None:
+        opens = isinstance(ask.command, OpenSession) or ask.auto_open
+        if opens and (session is None or session.closed):
+            opening = sum(self._residents.get(id) is None for id in turn.changes)
+            if self._residents.open + opening >= self._limits.open_sessions:
+                raise Overloaded(f"{self._limits.open_sessions} sessions are open, which is the limit", retry_after=60)
+
+    def _check_expiry(self, turn: Turn, ask: Ask) -> None:
+        """Do not close for silence a session that was heard of while its closing waited for its turn."""
+        if isinstance(ask.command, ExpireSession):
+            seen = self._residents.seen(ask.session)
+            if ask.session in turn.sessions or seen is None or seen >= turn.now - self._limits.close_after:
+                raise Conflict(f"session {ask.session!r} was heard of meanwhile")
+
+
+def _archived_item(command: Command) -> str | None:
+    """The archived item that a command cannot be decided without."""
+    return command.item if isinstance(command, _OF_THE_ARCHIVE) else None
