@@ -18,6 +18,7 @@ from sidecar.receivers.otlp.observations import Measured, Sizes
 ASCII_PER_TOKEN = 4.0
 OTHER_PER_TOKEN = 1.6
 PER_MESSAGE = 4.0  # role and separators
+_DIGITS = 9  # of the number of a message among flat attributes
 OPAQUE = 1_000.0  # an image, an audio clip, a file by reference: nobody can tell from here
 
 _decode = msgspec.json.Decoder().decode
@@ -136,7 +137,7 @@ def _measure_openai_call(call: Any, tools: dict[str, str], measured: Measured) -
     if not isinstance(call, Mapping):
         return
     call = call.get("tool_call", call)
-    function = call.get("function", call) if isinstance(call, Mapping) else {}
+    function = call.get("function", call) if isinstance(call, Mapping) else None
     if isinstance(function, Mapping):
         name = str(function.get("name") or "")
         tools[str(call.get("id"))] = name
@@ -203,19 +204,26 @@ def _tree(attributes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _ordered(tree: Mapping[str, Any]) -> list[Any]:
-    return [tree[key] for key in sorted((key for key in tree if key.isdigit()), key=int)]
+    """The parts of a tree by their numbers; what is no number, or longer than any list, is none of them."""
+    numbers = (key for key in tree if key.isascii() and key.isdigit() and len(key) <= _DIGITS)
+    return [tree[key] for key in sorted(numbers, key=int)]
 
 
 def _message(node: Any) -> Any:
     """One message of a flat tree, in OpenAI's shape."""
     if not isinstance(node, Mapping):
         return node
-    message = dict(node.get("message", node))
+    inner = node.get("message", node)
+    if not isinstance(inner, Mapping):
+        return inner
+    message = dict(inner)
     for plural in ("tool_calls", "contents"):
         if isinstance(message.get(plural), Mapping):
             message[plural] = _ordered(message[plural])
     if "contents" in message and "content" not in message:
-        message["content"] = [part.get("message_content", part) for part in message["contents"]]
+        message["content"] = [
+            part.get("message_content", part) if isinstance(part, Mapping) else part for part in _list(message["contents"])
+        ]
     if "tool_call_id" in message and not message.get("role"):
         message["role"] = "tool"
     return message

@@ -176,9 +176,9 @@ _PREFIXES: Mapping[str, Component] = {
 }
 
 
-def tool_component(name: str | None) -> Component:
-    """The component that a tool's call and result belong to."""
-    plain = (name or "").lower().replace("_", "").replace("-", "").replace(" ", "")
+def tool_component(name: Any) -> Component:
+    """The component that a tool's call and result belong to. `name` is what stands for one, and may be no text."""
+    plain = (name if isinstance(name, str) else "").lower().replace("_", "").replace("-", "").replace(" ", "")
     for component, names in _TOOLS_OF.items():
         if plain in names:
             return component

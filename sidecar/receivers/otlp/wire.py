@@ -35,6 +35,9 @@ PROTOBUF = "application/x-protobuf"
 MEDIA = (PROTOBUF, JSON)
 
 _NANO = 1e9
+_LONGEST_NUMBER = 20  # digits of 64 bits
+_DEEPEST = 32  # what an attribute nests deeper is not read
+_LONGEST_ID = 64  # characters; the conventions' ids have 32 and 16
 _ERROR = 2  # Status.StatusCode STATUS_CODE_ERROR
 _NOTHING: Attributes = MappingProxyType({})
 
@@ -88,18 +91,20 @@ def _read_protobuf(signal: Signal, body: bytes) -> Any:
     return request
 
 
-def _value(value: Any) -> Any:
-    """An AnyValue of either encoding as a plain value; None where it is empty."""
+def _value(value: Any, depth: int = 0) -> Any:
+    """An AnyValue of either encoding as a plain value; None where it is empty, or nested too deeply."""
+    if depth > _DEEPEST:
+        return None
     if isinstance(value, _AnyValue):
-        return value.plain()
+        return value.plain(depth)
     kind = value.WhichOneof("value")
     if kind is None:
         return None
     found = getattr(value, kind)
     if kind == "array_value":
-        return [_value(each) for each in found.values]
+        return [_value(each, depth + 1) for each in found.values]
     if kind == "kvlist_value":
-        return {each.key: _value(each.value) for each in found.values}
+        return _attributes(found.values, depth + 1)
     return found
 
 
@@ -132,8 +137,8 @@ class _AnyValue(_Struct):
     array_value: _Values | None = None
     kvlist_value: _Pairs | None = None
 
-    def plain(self) -> Any:
-        """The value that is set."""
+    def plain(self, depth: int) -> Any:
+        """The value that is set; None where it is none of its kind."""
         if self.string_value is not None:
             return self.string_value
         if self.int_value is not None:
@@ -141,11 +146,11 @@ class _AnyValue(_Struct):
         if self.bool_value is not None:
             return self.bool_value
         if self.double_value is not None:
-            return float(self.double_value)
+            return _real(self.double_value)
         if self.array_value is not None:
-            return [each.plain() for each in self.array_value.values]
+            return [_value(each, depth + 1) for each in self.array_value.values]
         if self.kvlist_value is not None:
-            return _attributes(self.kvlist_value.values)
+            return _attributes(self.kvlist_value.values, depth + 1)
         return self.bytes_value
 
 
@@ -229,8 +234,19 @@ def _read_json(signal: Signal, body: bytes) -> Any:
 
 
 def _whole(number: int | str) -> int | None:
+    """A 64-bit number; None where it is none. Text of any length may claim to be one."""
+    if isinstance(number, str) and len(number) > _LONGEST_NUMBER:
+        return None
     try:
-        return int(number)
+        found = int(number)
+    except ValueError:
+        return None
+    return found if -(1 << 63) <= found < 1 << 64 else None
+
+
+def _real(number: float | str) -> float | None:
+    try:
+        return float(number)
     except ValueError:
         return None
 
@@ -295,13 +311,16 @@ def _resource(group: Any) -> Attributes:
     return _attributes(group.resource.attributes) if group.resource is not None else _NOTHING
 
 
-def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in pairs if pair.value is not None}
+def _attributes(pairs: Iterable[Any], depth: int = 0) -> dict[str, Any]:
+    return {pair.key: _value(pair.value, depth) for pair in pairs if pair.value is not None}
 
 
 def _id(id: bytes | str) -> str:
+    """An id in hex; "" where there is none: all zeros is how that is written, and ids are remembered, so not any text."""
+    if len(id) > _LONGEST_ID:
+        return ""
     text = id.hex() if isinstance(id, bytes) else id.lower()
-    return text if text.strip("0") else ""  # all zeros is how "none" is written
+    return text if text.strip("0") else ""
 
 
 def _seconds(nanoseconds: int | str) -> float:
