@@ -4,7 +4,6 @@ A mutation works on the JSON tree of a payload, where it can put any value in an
 encoding. Everything follows from the seed.
 """
 
-
 import json
 import random
 from collections.abc import Iterator

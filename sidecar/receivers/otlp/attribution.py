@@ -20,6 +20,8 @@ NEARLY_ALL = 0.9
 PLAUSIBLE = 1.6
 # What arrived with a known size may still have been larger by this factor (wrapping, line numbers, reminders).
 LARGER = 1.3
+# Remembered of what came in between two calls; of more, the first are forgotten, and so left unattributed.
+ARRIVED = 1_024
 
 Parts: TypeAlias = dict[Component, float]
 
@@ -51,6 +53,8 @@ class Composition:
     def arrive(self, arrival: Arrival) -> None:
         """Something came in since the last call."""
         self.arrived.append(arrival)
+        if len(self.arrived) > ARRIVED:
+            del self.arrived[0]
 
     def compact(self, total: int) -> dict[Component, int]:
         """The window was compacted to so many tokens: the system context stays, the rest is a summary."""

@@ -222,7 +222,8 @@ def _message(node: Any) -> Any:
             message[plural] = _ordered(message[plural])
     if "contents" in message and "content" not in message:
         message["content"] = [
-            part.get("message_content", part) if isinstance(part, Mapping) else part for part in _list(message["contents"])
+            part.get("message_content", part) if isinstance(part, Mapping) else part
+            for part in _list(message["contents"])
         ]
     if "tool_call_id" in message and not message.get("role"):
         message["role"] = "tool"

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 from sidecar.budget.policy import Component
+from sidecar.receivers.otlp.naming import bounded
 
 Names: TypeAlias = tuple[str, ...]
 
@@ -200,7 +201,7 @@ def first(attributes: Mapping[str, Any], meaning: Meaning) -> Any:
 def text(attributes: Mapping[str, Any], meaning: Meaning) -> str | None:
     """As `first`, where it is text or a number that stands for it."""
     value = first(attributes, meaning)
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    return bounded(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def tokens(attributes: Mapping[str, Any], meaning: Meaning) -> int | None:

@@ -316,7 +316,7 @@ def _attributes(pairs: Iterable[Any], depth: int = 0) -> dict[str, Any]:
 
 
 def _id(id: bytes | str) -> str:
-    """An id in hex; "" where there is none: all zeros is how that is written, and ids are remembered, so not any text."""
+    """An id in hex; "" where there is none (all zeros), or one so long that remembering it would cost."""
     if len(id) > _LONGEST_ID:
         return ""
     text = id.hex() if isinstance(id, bytes) else id.lower()
