@@ -79,12 +79,13 @@ class Close(Move):
 AnyMove: TypeAlias = Open | ModelCall | Gain | Use | Complete | Compact | Close
 
 
-def moves(recording: Recording, *, start: float = 0.0) -> Iterator[AnyMove]:
+def moves(recording: Recording, *, start: float = 0.0, compacting: bool = True) -> Iterator[AnyMove]:
     """Tell a recording that began at `start` (epoch seconds) as the moves of its windows, in the recorded order.
 
-    The main window stays open at the end: whether it closes is for the caller to say.
+    The main window stays open at the end: whether it closes is for the caller to say. Without `compacting` the host
+    never compacts its window: what it threw out stays and can be used again, and the summaries never come.
     """
-    told = {window: _Window(recording, window, start) for window in recording.windows}
+    told = {window: _Window(recording, window, start, compacting) for window in recording.windows}
     last = {step.window: step.number for step in recording.steps}
     for step in recording.steps:
         window = told[step.window]
@@ -110,6 +111,7 @@ class _Window:
     recording: Recording
     window: str
     start: float
+    compacting: bool = True
     session: str = field(init=False)
     billed: dict[int, int | None] = field(init=False)  # first step of each model call -> billed tokens
     opened: bool = False
@@ -145,6 +147,8 @@ class _Window:
             for item in self.read:
                 yield Complete(session=self.session, time=time, item=item)
             self.read, self.reported = self.reported, []
+        if placement.summary and not self.compacting:
+            return
         if placement.summary:
             yield Compact(session=self.session, time=time, items=tuple(self.passing))
             self._forget()
