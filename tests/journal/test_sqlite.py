@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.journal import JournalError, sqlite
+from sidecar.journal import JournalError, sqlite_log
 from sidecar.journal.sqlite import SqliteJournal
 from sidecar.journal.sqlite_file import APPLICATION_ID
 from tests.journal.contract import JournalContract
@@ -222,9 +222,9 @@ async def test_a_full_disk_stores_nothing_of_the_append_and_heals(path, durabili
     journal = SqliteJournal(path, durability=durability)
     await journal.open()
     await journal.append([frame(1, *noted(1))])
-    assert journal._file is not None
-    (pages,) = journal._file.writer.execute("PRAGMA page_count").fetchone()
-    journal._file.writer.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own SQLITE_FULL
+    assert journal._access.is_open
+    (pages,) = journal._access.file.writer.execute("PRAGMA page_count").fetchone()
+    journal._access.file.writer.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own SQLITE_FULL
 
     large = frame(2, put("i", content=2), removed("i", content=2), contents={2: "x" * 100_000})
     with pytest.raises(JournalError, match="database or disk is full"):
@@ -272,8 +272,8 @@ async def test_a_file_that_was_removed_takes_no_writes_and_no_new_one_is_begun_u
 
 @pytest.mark.parametrize("durability", ["normal", "full"])
 async def test_the_write_ahead_log_stays_bounded_under_steady_writes(path, durability, monkeypatch):
-    monkeypatch.setattr(sqlite, "_STEP_PAGES", 50)
-    monkeypatch.setattr(sqlite, "_LOG_PAGES", 200)
+    monkeypatch.setattr(sqlite_log, "_STEP_PAGES", 50)
+    monkeypatch.setattr(sqlite_log, "_LOG_PAGES", 200)
     journal = SqliteJournal(path, durability=durability)
     await journal.open()
     log = path.with_name("journal.db-wal")

@@ -95,9 +95,11 @@ async def test_a_full_disk_refuses_writes_leaves_reads_and_heals_by_itself(start
     ledger = await start(journal)
     await opened(ledger, "s")
     await ledger.handle("s", request(5))
-    assert journal._file is not None
-    (pages,) = journal._file.writer.execute("PRAGMA page_count").fetchone()
-    journal._file.writer.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own SQLITE_FULL, until it is reopened
+    assert journal._access.is_open
+    (pages,) = journal._access.file.writer.execute("PRAGMA page_count").fetchone()
+    journal._access.file.writer.execute(
+        f"PRAGMA max_page_count = {pages}"
+    )  # SQLite's own SQLITE_FULL, until it is reopened
     with pytest.raises(JournalError, match="database or disk is full"):
         await ledger.handle("s", put("i", content="x" * 100_000))
     assert not ledger.journal_up

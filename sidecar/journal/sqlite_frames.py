@@ -1,0 +1,58 @@
+"""Frames in SQLite: stored where they come next in their session, and read in chunks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from sidecar.budget.entries import Closed
+from sidecar.journal import Frame, Outcome, SessionId
+from sidecar.journal.codec import encode
+from sidecar.journal.sqlite_archive import store_archive
+from sidecar.journal.sqlite_file import SqliteFile
+from sidecar.journal.sqlite_log import PAGE
+
+Row: TypeAlias = tuple[SessionId, int, float, bytes, int]  # session, first, written_at, entries, place
+
+CHUNK = 256  # frames read at a time, so that nobody waits long for the reading thread
+
+# A frame is stored only where it comes next. Asked in one statement, SQLite would make a table for the answer first,
+# which takes longer than the insert.
+_NEXT = "SELECT first + count FROM frames WHERE session = ? ORDER BY first DESC LIMIT 1"
+_STORE_FRAME = "INSERT INTO frames (session, first, count, written_at, closes, entries) VALUES (?, ?, ?, ?, ?, ?)"
+_READ_ALL = "SELECT session, first, written_at, entries, id FROM frames WHERE id > ? ORDER BY id LIMIT ?"
+_READ_SESSION = """
+    SELECT session, first, written_at, entries, first FROM frames
+    WHERE session = ? AND first > ? ORDER BY first LIMIT ?
+"""
+# Added here and not in Python: the version after the largest number there is would not fit.
+_FRAME_BEFORE = "SELECT coalesce(max(first), 1) - 1 FROM frames WHERE session = ? AND first <= ? + 1"
+
+
+def store_frames(write: Callable[..., Any], frames: Sequence[Frame]) -> tuple[list[Outcome], int]:
+    """Store frames with what they mean for the archive: an outcome for each, and the pages written, about."""
+    outcomes: list[Outcome] = []
+    size = 0
+    for frame in frames:
+        newest = write(_NEXT, (frame.session,)).fetchone()
+        stored = frame.first == (1 if newest is None else newest[0])
+        if stored:
+            data = encode(frame.entries)
+            closes = isinstance(frame.entries[-1], Closed)
+            write(_STORE_FRAME, (frame.session, frame.first, len(frame.entries), frame.written_at, closes, data))
+            size += len(data) + store_archive(write, frame)
+        outcomes.append("stored" if stored else "conflict")
+    return outcomes, 2 + len(frames) + size // PAGE
+
+
+def frame_before(file: SqliteFile, session: SessionId, after: int) -> int:
+    """The place to read a session from: the frame that holds version `after` + 1 is the next one."""
+    with file.failing("cannot be read"):
+        (place,) = file.reader.execute(_FRAME_BEFORE, (session, after)).fetchone()
+    return int(place)
+
+
+def read_frames(file: SqliteFile, session: SessionId | None, place: int, limit: int) -> list[Row]:
+    """The frames after a place, of one session or of all, each with its own place."""
+    with file.failing("cannot be read"):
+        if session is None:
+            return file.reader.execute(_READ_ALL, (place, limit)).fetchall()
+        return file.reader.execute(_READ_SESSION, (session, place, limit)).fetchall()
