@@ -3,27 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
-from sidecar.budget.policy import Component
+from sidecar.budget.policy import Component, Kind
 
-Kind: TypeAlias = Literal[
-    "prompt",
-    "tool_definition",
-    "config",
-    "context",
-    "tool_result",
-    "debug",
-    "task",
-    "file",
-    "skill",
-    "doc",
-    "memory",
-    "agent",
-    "plan",
-    "execution",
-    "interaction",
-]
+__all__ = ["COMPONENT_OF", "KINDS", "Item", "Kind"]
+
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # SPEC section 4, last paragraph: the component an item goes to when it does not say.

@@ -1,11 +1,11 @@
 """Every number of SPEC section 3, as data.
 
 A `Policy` is what a session is decided by. `STANDARD` is the table of SPEC 3.1; other presets are other values of the
-same type, never other code.
+same type, never other code. The dimensions beyond that table (SPEC 3.10) are off by default, and so in `STANDARD`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
@@ -19,6 +19,26 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 Mode: TypeAlias = Literal["managed", "observed"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+
+Kind: TypeAlias = Literal[
+    "prompt",
+    "tool_definition",
+    "config",
+    "context",
+    "tool_result",
+    "debug",
+    "task",
+    "file",
+    "skill",
+    "doc",
+    "memory",
+    "agent",
+    "plan",
+    "execution",
+    "interaction",
+]
+
+Eviction: TypeAlias = Literal["lru", "size_adjusted"]
 
 Step: TypeAlias = Literal[
     "compress_inactive",
@@ -64,7 +84,12 @@ class ComponentPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupPolicy:
-    """The thresholds of SPEC 3.5. Ages in seconds of session time, sizes in tokens, the rest ratios."""
+    """The thresholds of SPEC 3.5. Ages in seconds of session time, sizes in tokens, the rest ratios.
+
+    Each age has a twin in model calls (`..._calls`; None: off), for sessions too short for rules by the hour: what is
+    past either is old, and an exchange is young only while it is within both. A model call is a window sync, or a usage
+    report with a total; a session that has shown none yet goes by the seconds alone.
+    """
 
     large_item_tokens: int = 10_000  # compress_inactive and compress_idle look only at larger items
     inactive_after: float = HOUR  # compress_inactive
@@ -85,6 +110,30 @@ class CleanupPolicy:
     full_text_for: float = 30 * MINUTE  # interactions younger than this keep their full text
     extent: Literal["full", "goal"] = "full"
     rerun_growth: float = 0.05  # while above a bound: the growth, as a part of the budget, that runs cleanup again
+
+    inactive_after_calls: int | None = None  # compress_inactive
+    debug_after_calls: int | None = None  # remove_debug
+    unload_after_calls: int | None = None  # unload_skills
+    idle_after_calls: int | None = None  # compress_idle
+    summarize_after_calls: int | None = None  # summarize_old
+    archive_after_calls: int | None = None  # archive
+    full_text_for_calls: int | None = None  # exchanges keep their full text
+
+    # An item that has been in fewer model calls than this since it was put or last used is never touched; 0 is off.
+    protect_calls: int = 0
+    # Tokens to be freed for each token that falls out of the provider's prompt cache, or the cleanup waits; 0 is off.
+    # The cache holds a prompt up to the first change, so all that stands behind the first touched item is lost. With a
+    # cached token at the part p of a fresh one's price and n calls still to come, freeing pays from (1 - p) / (p n) on:
+    # 0.18 at p = 0.1 and n = 50. A manual cleanup never waits, nor one without which something would be refused.
+    minimum_gain: float = 0.0
+    evict_kinds: tuple[Kind, ...] = ("file",)  # evict_lru
+    # Which of them go first. `lru`: the least recently used. `size_adjusted`: the largest product of size and age since
+    # the last use, so that few large items go instead of many small ones (size-adjusted LRU: Aggarwal, Wolf and Yu,
+    # "Caching on the World Wide Web", IEEE Transactions on Knowledge and Data Engineering 11(1), 1999).
+    eviction: Eviction = "lru"
+    # What the stub of a removed item takes of the window, in tokens: an item no larger is not removed on its own, and
+    # only what is left beyond it counts as gained where gain is weighed or a goal is to be reached.
+    stub_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +170,49 @@ class PredictPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ElasticPolicy:
+    """Borrowing between components (SPEC 3.10). `lender_floor` is a part of the window.
+
+    A component that is short after its cleanup borrows what the others (the fixed one left aside) hold beyond what they
+    use, the predicted needs of planned tasks, and the floor; requests only while the whole window stays at or below the
+    upper bound of the overall target. When a lender needs its own back, the borrowers are cleaned up first.
+    """
+
+    on: bool = False
+    lender_floor: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowPolicy:
+    """Cleanup of the whole window (SPEC 3.10): above the part `upper` of it (None: off) down to the part `lower`.
+
+    `order`: which component is cleaned up first. `worst`: the one of the highest utilization; `reclaimable`: the one of
+    the most tokens that a cleanup would free. Its trigger is `target`: the upper mark is the window's own target.
+    """
+
+    upper: float | None = None
+    lower: float = 0.60
+    order: Literal["worst", "reclaimable"] = "worst"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibratePolicy:
+    """Budgets in the host's own tokens (SPEC 3.9): the total is divided by what one of them is billed as.
+
+    The ratio is the median of the last `calls` billed calls of at least `least_tokens` counted tokens, within `low` to
+    `high` (beyond that a prompt holds what the host has not counted, which stays unattributed). The total follows once
+    the ratio has moved by the part `hysteresis` of the one that it was divided by last.
+    """
+
+    on: bool = False
+    calls: int = 9
+    least_tokens: int = 1_000
+    low: float = 0.5
+    high: float = 2.0
+    hysteresis: float = 0.03
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """Everything a session is decided by."""
 
@@ -134,6 +226,10 @@ class Policy:
     cleanup: CleanupPolicy = CleanupPolicy()
     adapt: AdaptPolicy = AdaptPolicy()
     predict: PredictPolicy = field(default_factory=PredictPolicy)
+    elastic: ElasticPolicy = ElasticPolicy()
+    measured_system: bool = False  # the fixed share is what it really takes; the others divide what is left
+    window: WindowPolicy = WindowPolicy()
+    calibrate: CalibratePolicy = CalibratePolicy()
     # A fall of an observed window by at least this part of its former level is a compaction; less is the noise of
     # providers that drop reasoning between calls (recorded sessions: noise up to 0.08, compactions from 0.12).
     compaction_drop: float = 0.10
@@ -191,4 +287,53 @@ STANDARD = Policy(
     ),
 )
 
-PRESETS: Mapping[str, Policy] = MappingProxyType({"standard": STANDARD})
+# Coding agents fill their window with tool results and files; what falls behind is large, and old by the call rather
+# than by the hour. So the window is cleaned up as a whole, rarely and well ahead, and components borrow until then.
+CODING_AGENT = Policy(
+    name="coding-agent",
+    components=MappingProxyType(
+        {
+            "system_context": STANDARD.components["system_context"],
+            "working_memory": ComponentPolicy(
+                share=0.60, target=Target(low=0.70, high=0.80), steps=_WORKING_MEMORY, above_target=()
+            ),
+            "knowledge_base": replace(STANDARD.components["knowledge_base"], share=0.10, above_target=()),
+            "agent_context": replace(STANDARD.components["agent_context"], share=0.10, above_target=()),
+            "interaction_buffer": replace(STANDARD.components["interaction_buffer"], share=0.10, above_target=()),
+        }
+    ),
+    cleanup=CleanupPolicy(
+        extent="goal",
+        large_item_tokens=2_000,
+        inactive_after_calls=30,
+        debug_after_calls=20,
+        unload_after_calls=50,
+        idle_after_calls=30,
+        summarize_after_calls=60,
+        archive_after_calls=120,
+        full_text_for_calls=20,
+        protect_calls=4,
+        minimum_gain=0.2,
+        evict_kinds=("file", "tool_result", "context"),
+        evict_count=1_000,
+        eviction="size_adjusted",
+        stub_tokens=50,
+    ),
+    elastic=ElasticPolicy(on=True),
+    measured_system=True,
+    window=WindowPolicy(upper=0.80, lower=0.60),
+    calibrate=CalibratePolicy(on=True),
+)
+
+_PRESETS = {policy.name: policy for policy in (STANDARD, CODING_AGENT)}
+PRESETS: Mapping[str, Policy] = MappingProxyType(_PRESETS)
+
+
+def add_preset(policy: Policy) -> None:
+    """Make a policy known by its name in this process, for sessions opened from now on.
+
+    A journal keeps only the name: whoever reads it later must have added the same policy before. Raises `ValueError`
+    if the name is that of another policy.
+    """
+    if _PRESETS.setdefault(policy.name, policy) != policy:
+        raise ValueError(f"there is another preset of the name {policy.name!r} already")
