@@ -45,7 +45,7 @@ class Config:
 
     listen: tuple[Address, ...] = setting(
         (HostPort("127.0.0.1", 8321),),
-        "where the HTTP API listens; repeat it for several addresses, port 0 takes a free one",
+        "where the HTTP API listens, with https:// before it by TLS; repeat it for several, port 0 takes a free one",
         forms.several(forms.address),
         "HOST:PORT|unix:PATH",
         repeat=True,
@@ -58,9 +58,67 @@ class Config:
     )
     otlp: HostPort | None = setting(  # noqa: RUF009 - as above
         HostPort("127.0.0.1", 4318),
-        "where OTLP/HTTP is received",
-        forms.optional(forms.host_port),
+        "where OTLP/HTTP is received, with https:// before it by TLS",
+        forms.optional(forms.web_address),
         "HOST:PORT|off",
+    )
+
+    # --- who may call -----------------------------------------------------------------------------------------------
+
+    read_tokens: tuple[str, ...] = setting(
+        (),
+        "files with a bearer token a line; whoever has one may read. With any of these, every call needs a token",
+        forms.any_number(forms.file),
+        "FILE,...|off",
+        repeat=True,
+    )
+    write_tokens: tuple[str, ...] = setting(
+        (),
+        "the same of those who may write: sessions, events, OTLP. A token in several files has all of their scopes",
+        forms.any_number(forms.file),
+        "FILE,...|off",
+        repeat=True,
+    )
+    admin_tokens: tuple[str, ...] = setting(
+        (),
+        "the same of those who may do everything, also erase what was archived",
+        forms.any_number(forms.file),
+        "FILE,...|off",
+        repeat=True,
+    )
+    tls_certificate: str | None = setting(
+        None,
+        "the certificate (PEM) that is shown where https:// is listened on; read again when it changes",
+        forms.optional(forms.file),
+        "FILE|off",
+    )
+    tls_key: str | None = setting(
+        None, "the key of that certificate (PEM); off if the same file has it", forms.optional(forms.file), "FILE|off"
+    )
+    tls_client_ca: str | None = setting(
+        None,
+        "the certificates (PEM) of the authority of our clients: where https:// is listened on, each must show one",
+        forms.optional(forms.file),
+        "FILE|off",
+    )
+    hosts: tuple[str, ...] = setting(
+        (),
+        "names that it is reached by besides its own address; calls by others are refused unless they need a token",
+        forms.any_number(forms.host),
+        "NAME,...|off",
+        repeat=True,
+    )
+    allow_unauthenticated: bool = setting(
+        False,
+        "listen beyond loopback also where nobody asks who calls, because something else does (a mesh, a policy)",
+        forms.flag,
+        "true|false",
+    )
+    telemetry_web_config: str | None = setting(
+        None,
+        "what gives the telemetry port TLS and passwords: a web configuration file as of Prometheus' exporters",
+        forms.optional(forms.file),
+        "FILE|off",
     )
 
     # --- where it remembers -----------------------------------------------------------------------------------------
@@ -244,6 +302,11 @@ class Config:
     def journal_url(self) -> str:
         """The journal's URL, the default filled in."""
         return self.journal or f"sqlite:///{state_file()}"
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether a call needs a token."""
+        return bool(self.read_tokens or self.write_tokens or self.admin_tokens)
 
     @property
     def replica_name(self) -> str:

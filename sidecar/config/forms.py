@@ -6,7 +6,7 @@ with a rule that completes the sentence "<name> ...": "must be a whole number fr
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 T = TypeVar("T")
 Form: TypeAlias = Callable[[Any], T]
 
+HTTPS = "https://"
 POSTGRES = ("postgresql://", "postgres://")
 OFF = ("off", "none", "")
 LAST_PORT = 65535
@@ -30,16 +31,17 @@ BYTES = {"": 1, "k": 1_000, "m": 1_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """A TCP address; port 0 lets the system choose one."""
+    """A TCP address; port 0 lets the system choose one. `tls`: TLS is spoken there."""
 
     host: str
     port: int
+    tls: bool = False
 
     @property
     def text(self) -> str:
         """As it is written."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{HTTPS if self.tls else ''}{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,29 @@ def host_port(value: Any) -> HostPort:
     return HostPort(match[1] or match[2], int(match[3]))
 
 
+def web_address(value: Any) -> HostPort:
+    """A TCP address, `https://` before it where TLS is to be spoken."""
+    if isinstance(value, str) and value.startswith(HTTPS):
+        return replace(host_port(value.removeprefix(HTTPS)), tls=True)
+    return host_port(value)
+
+
 def address(value: Any) -> Address:
-    """A TCP address, or `unix:/run/token-budget.sock`."""
+    """As `web_address`, or `unix:/run/token-budget.sock`."""
     if isinstance(value, str) and value.startswith("unix:") and len(value) > len("unix:"):
         return UnixPath(value.removeprefix("unix:"))
     try:
-        return host_port(value)
+        return web_address(value)
     except ValueError:
         raise ValueError("must be HOST:PORT, with a port of 0 to 65535, or unix:PATH") from None
+
+
+def host(value: Any) -> str:
+    """A name or an IP address, as URLs have it, without a port."""
+    text = value.strip("[]").lower().rstrip(".") if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-z_.-]{1,253}|[0-9a-f:.]{2,45}", text) or text.count(":") == 1:
+        raise ValueError("must be names or IP addresses, without a port")
+    return text
 
 
 def journal_url(value: Any) -> str:
@@ -222,5 +239,23 @@ def several(form: Form[T]) -> Form[tuple[T, ...]]:
         if not values:
             raise ValueError("must name at least one")
         return values
+
+    return read
+
+
+def any_number(form: Form[T]) -> Form[tuple[T, ...]]:
+    """None, one or more of the form: as `several`, or `off`."""
+    read_several = several(form)
+
+    def read(value: Any) -> tuple[T, ...]:
+        text = (
+            ",".join(map(str, value)) if isinstance(value, list) else value
+        )  # repeated, with commas, or both
+        if text in OFF:
+            return ()
+        try:
+            return read_several(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or off") from None
 
     return read

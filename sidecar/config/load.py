@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sidecar.config import Config, forms
+from sidecar.config import Config, exposure, forms
 from sidecar.config.profiles import Profiles
 
 PREFIX = "TOKEN_BUDGET_"
@@ -90,6 +90,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Loaded:
     if not broken and config.idle_after > config.close_after:
         label = written.get("idle_after", "idle_after")
         broken.append(f"{label} must not be longer than close_after, {shown('close_after', config.close_after)}")
+    if not broken:
+        broken += exposure.broken(config, lambda name: written.get(name, name))
     if broken:
         raise ConfigError(broken)
     return Loaded(config, written)
@@ -145,7 +147,7 @@ def shown(name: str, value: Any) -> str:
     if SETTINGS[name].metadata["secret"]:
         return ",".join(f"{header}=***" for header, _ in value) or "none"
     if isinstance(value, tuple):
-        return ", ".join(part.text for part in value)
+        return ", ".join(str(getattr(part, "text", part)) for part in value) or "off"
     if form.startswith("DURATION"):
         return _duration(value)
     if form.startswith("SIZE"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar.config import forms
 from sidecar.kubernetes import injection
-from sidecar.kubernetes.certificate import Certificate, CertificateError
+from sidecar.access.certificate import Certificate, CertificateError
 from sidecar.kubernetes.injection import InjectionError
 from sidecar.kubernetes.webhook import Webhook
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from sidecar.config.forms import HostPort
 from sidecar.exporters.endpoint import telemetry_app
 from sidecar.kubernetes.admission import Answer, NotAReview, answer
-from sidecar.kubernetes.certificate import Certificate
+from sidecar.access.certificate import Certificate
 from sidecar.kubernetes.injection import Injection
 from sidecar.kubernetes.measures import Measures
 

@@ -15,6 +15,15 @@ OTHER = {
     "listen": "unix:/run/budget.sock",
     "telemetry": "127.0.0.1:9999",
     "otlp": "off",
+    "read_tokens": __file__,
+    "write_tokens": f"{__file__},{Path(__file__).with_name('profiles.toml')}",
+    "admin_tokens": __file__,
+    "tls_certificate": __file__,
+    "tls_key": __file__,
+    "tls_client_ca": __file__,
+    "hosts": "budget.example,192.0.2.1",
+    "allow_unauthenticated": "true",
+    "telemetry_web_config": __file__,
     "journal": "memory:",
     "replica": "sidecar-1",
     "observe_without_journal": "true",
@@ -50,6 +59,13 @@ OTHER = {
     "max_agents": "3",
     "metrics_detail": "true",
     "log_level": "debug",
+}
+# What a setting needs beside it, or it would do nothing.
+TLS = {"TOKEN_BUDGET_LISTEN": "https://127.0.0.1:1"}
+BESIDE = {
+    "tls_certificate": TLS,
+    "tls_key": {**TLS, "TOKEN_BUDGET_TLS_CERTIFICATE": __file__},
+    "tls_client_ca": {**TLS, "TOKEN_BUDGET_TLS_CERTIFICATE": __file__},
 }
 
 
@@ -96,9 +112,10 @@ def test_every_setting_is_tried_here():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_setting_can_be_written_as_a_flag_in_the_environment_and_in_the_file(name, file):
-    by_flag = load(flags(f"--{name.replace('_', '-')}", OTHER[name]), {}).config
-    by_variable = load(flags(), {f"TOKEN_BUDGET_{name.upper()}": OTHER[name]}).config
-    by_file = load(flags("--config", str(file(f"{name} = '{OTHER[name]}'"))), {}).config
+    beside = BESIDE.get(name, {})
+    by_flag = load(flags(f"--{name.replace('_', '-')}", OTHER[name]), beside).config
+    by_variable = load(flags(), {**beside, f"TOKEN_BUDGET_{name.upper()}": OTHER[name]}).config
+    by_file = load(flags("--config", str(file(f"{name} = '{OTHER[name]}'"))), beside).config
     assert by_flag == by_variable == by_file
     if name != "preset":  # there is one so far
         assert getattr(by_flag, name) != getattr(Config(), name)

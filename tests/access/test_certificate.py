@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import trustme
 
-from sidecar.kubernetes.certificate import Certificate, CertificateError, not_after
+from sidecar.access.certificate import Certificate, CertificateError, not_after
 
 
 def handshake(server, client):

@@ -2,45 +2,98 @@
 
 Each reading makes a context of its own, and only one that a certificate and its key were loaded into together takes the
 place of the last. Half-written files, or a certificate without its key, therefore change nothing but a counter.
+
+With the certificates of an authority, clients are asked for theirs (mutual TLS): the authority may change too.
 """
 
 import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sidecar.access.files import signature
+
 log = logging.getLogger(__name__)
+
+# Of TLS 1.2 only what has forward secrecy and authenticates what it encrypts (RFC 9325, section 4.2); 1.3 has no other.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class CertificateError(Exception):
     """The files are no certificate with its key: a sentence that names them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """How TLS is spoken. `clients`: the certificates (PEM) of the authority of our clients; None asks for none."""
+
+    clients: Path | None = None
+    demanding: bool = True  # clients without a certificate are turned away
+    least: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    most: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    ciphers: str = CIPHERS
+
+    def apply(self, context: ssl.SSLContext) -> None:
+        """Give them to a server's context. Raises `OSError` where the authority's file cannot be used."""
+        context.minimum_version = self.least
+        context.maximum_version = self.most
+        context.set_ciphers(self.ciphers)
+        # Nobody is let in by a ticket from before a certificate was changed or its authority withdrawn.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+        if self.clients is None:
+            context.verify_mode = ssl.CERT_NONE
+        else:
+            context.load_verify_locations(self.clients)
+            context.verify_mode = ssl.CERT_REQUIRED if self.demanding else ssl.CERT_OPTIONAL
+
+
+PLAIN = Manners()
+
+
 class Certificate:
     """A certificate file and its key's, both PEM. `context` is for a server; it always serves the newest pair."""
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(self, certificate: Path, key: Path, manners: Manners = PLAIN) -> None:
         """Load the pair. Raises `CertificateError` if it cannot be."""
-        self._files = (certificate, key)
-        self._seen = self._signature()
+        self._choose_files(certificate, key, manners)
+        self._seen = signature(self._files)
         self._current, self.expires = self._load()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.load_cert_chain(*self._files)
+        self._manners.apply(self.context)
+        self.context.load_cert_chain(*self._pair)
         # Called in each handshake, with or without a server name, before a certificate is chosen.
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = self._current
 
+    def _choose_files(self, certificate: Path, key: Path, manners: Manners) -> None:
+        self._pair = (certificate, key)
+        self._manners = manners
+        self._files = [*self._pair, *([] if manners.clients is None else [manners.clients])]
+
+    def change(self, certificate: Path, key: Path, manners: Manners) -> None:
+        """Serve other files, or in another manner, from now on. Raises `CertificateError` and changes nothing."""
+        former = (*self._pair, self._manners)
+        self._choose_files(certificate, key, manners)
+        try:
+            self._current, self.expires = self._load()
+        except CertificateError:
+            self._choose_files(*former)
+            raise
+        self._seen = signature(self._files)
+        manners.apply(self.context)  # whether a client must have a certificate is settled before one is chosen
+
     def refresh(self) -> bool | None:
         """Read the files again if they have changed: True if the new pair is served, False if it is not usable."""
-        signature = self._signature()
-        if signature == self._seen:
+        now = signature(self._files)
+        if now == self._seen:
             return None
-        self._seen = signature  # taken before reading: whatever is written from now on is another change
+        self._seen = now  # taken before reading: whatever is written from now on is another change
         try:
             self._current, self.expires = self._load()
         except CertificateError as error:
@@ -58,27 +111,19 @@ class Certificate:
                 told(changed)
 
     def _load(self) -> tuple[ssl.SSLContext, datetime]:
-        certificate, key = self._files
+        certificate, key = self._pair
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
-            context.load_cert_chain(certificate, key)
+            # Never asks for a passphrase: there is nobody to answer.
+            context.load_cert_chain(certificate, key, password="")
             expires = not_after(ssl.PEM_cert_to_DER_cert(_first_certificate(certificate.read_text("ascii"))))
         except (OSError, ValueError, IndexError) as error:  # ssl.SSLError is an OSError
             raise CertificateError(f"{certificate} and {key} are no certificate with its key: {error}") from error
+        try:
+            self._manners.apply(context)
+        except OSError as error:
+            raise CertificateError(f"{self._manners.clients} has no certificate of an authority: {error}") from error
         return context, expires
-
-    def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """What changes when a file does, also where a symbolic link is turned, as Kubernetes does with its volumes."""
-
-        def of(path: Path) -> tuple[int, int, int] | None:
-            try:
-                status = path.stat()
-            except OSError:
-                return None
-            return status.st_ino, status.st_mtime_ns, status.st_size
-
-        return tuple(of(path) for path in self._files)
 
 
 def not_after(certificate: bytes) -> datetime:
