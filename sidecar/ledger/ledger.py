@@ -23,6 +23,7 @@ from sidecar.ledger.writer import Writer
 _log = logging.getLogger(__name__)
 
 OWN = Origin(receiver="idle")  # of what nobody asked for
+_LOOK_SECONDS = 0.5  # a read waits no longer for a store that did not take the last write
 _TOGETHER = 1_000  # sessions whose place in the store is asked for at a time
 
 
@@ -160,9 +161,8 @@ class Ledger:
         """The session as it is durable, for reading before the next await. Raises `NotFound`, `JournalError`."""
         await self.settled()
         found = self._residents.get(session)
-        if found is not None and self._journal.shared and self.journal_up:
-            with contextlib.suppress(JournalError):  # reads go on without the store, on what was last heard of it
-                await self.drop_moved([found])
+        if found is not None and self._journal.shared:
+            await self._look_at_store(found)
             found = self._residents.get(session)
         if found is None:
             read = await self._residents.fold(session)
@@ -178,6 +178,17 @@ class Ledger:
             if found is None:
                 raise NotFound(f"session {session!r} does not exist", path="session")
         return SessionView(session=found, idle=self._residents.is_idle(session))
+
+    async def _look_at_store(self, session: Session) -> None:
+        """Forget the session if others have moved it; where the store is away, reads go on from what memory has.
+
+        That the last write failed does not say that the store is still away: others may write to it already.
+        """
+        if self._writer.is_astray(session.id):
+            return
+        with contextlib.suppress(JournalError, TimeoutError):
+            async with asyncio.timeout(None if self.journal_up else _LOOK_SECONDS):
+                await self.drop_moved([session])
 
     def _leases_ran_out(self, session: Session) -> bool:
         """Whether leases lapse by the server's time: in a session that has none of its host's."""
@@ -283,14 +294,19 @@ class Ledger:
     # --- a store that others write to as well -----------------------------------------------------------------------
 
     async def drop_moved(self, sessions: Collection[Session]) -> None:
-        """Forget what others have written to since: they serve it now. Raises `JournalError`."""
-        ids = [session.id for session in sessions]
-        for start in range(0, len(ids), _TOGETHER):
-            heads = await self._journal.heads(ids[start : start + _TOGETHER])
+        """Forget what the store has otherwise: others serve it now, or a failover has lost it. Raises `JournalError`.
+
+        Call it after `settled`: what memory has then is durable.
+        """
+        for start in range(0, len(sessions), _TOGETHER):
+            together = list(sessions)[start : start + _TOGETHER]
+            durable = {session.id: session.version for session in together}
+            heads = await self._journal.heads(list(durable))
             await self.settled()
-            for id in ids[start : start + _TOGETHER]:
+            for id, version in durable.items():
                 session = self._residents.get(id)
-                if session is not None and (id not in heads or heads[id].version > session.version):
+                stored = heads[id].version if id in heads else 0
+                if session is not None and not version <= stored <= session.version:
                     self._residents.drop(id)
                     if self._on_moved is not None:
                         self._on_moved(session)

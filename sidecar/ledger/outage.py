@@ -45,8 +45,10 @@ class Outage:
     def begin(self, error: JournalError) -> None:
         """The journal failed; from now on it is tried again and again."""
         _log.error("the journal takes no writes: %s", error)
+        healing = self.error is not None
         self.error = error
-        self._healing = asyncio.create_task(self._heal())
+        if not healing:
+            self._healing = asyncio.create_task(self._heal())
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """What is under way, to be cancelled in the end."""

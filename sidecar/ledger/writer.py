@@ -98,6 +98,10 @@ class Writer:
         """Whether the journal is open and took the last write."""
         return self._working is not None and self._outage.error is None
 
+    def is_astray(self, session: SessionId) -> bool:
+        """Whether memory has entries of the session that the journal does not have, because it is down."""
+        return self._outage.is_astray(session)
+
     async def settled(self) -> None:
         """Wait until no turn is under way."""
         while not self._between_turns.is_set():
@@ -123,13 +127,13 @@ class Writer:
             await self._queue.gathered(self._limits.turn_commands)
             if self._contested:
                 await self._contested.give_way((waiting.ask.session for waiting in self._queue), self._clock())
+            if self._outage.error is not None:  # what another writer was first to write to has come back to the queue
+                self._queue.refuse(self._outage.error, unless=self._outage.goes_on)
             turn = Turn(now=self._clock())
             self._between_turns.clear()
             try:
                 await self._decider.decide_waiting(self._queue, turn)
                 await self._store(turn)
-                with contextlib.suppress(JournalError):
-                    await self._residents.reread()
             except Exception as error:  # noqa: BLE001 - a fault must not end the only writer
                 _log.exception("a turn of the ledger broke off")
                 self._residents.suspect(turn.sessions, now=turn.now)
@@ -139,6 +143,9 @@ class Writer:
                 raise
             finally:
                 self._between_turns.set()
+            # Where the journal hangs this takes as long as it takes; meanwhile all other sessions are there to be read.
+            with contextlib.suppress(JournalError):
+                await self._residents.reread()
 
     async def _store(self, turn: Turn) -> None:
         """Append what was decided, in one go; then publish and answer."""

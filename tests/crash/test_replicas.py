@@ -115,11 +115,6 @@ async def test_a_sessions_gauges_come_from_the_replica_that_last_served_it(http,
     assert await gauge(http, replicas[1], name) == [10]
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known defect: after PostgreSQL stops at once in the middle of writes, what a replica shows and what was "
-    "acknowledged have been seen to differ",
-)
 async def test_a_database_that_restarts_is_waited_for(http, replicas, postgres_server):
     await open_sessions(http, replicas[0])
     account, stopping = Account(random.Random(3)), asyncio.Event()

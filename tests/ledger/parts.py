@@ -1,7 +1,7 @@
 """Real journals with a fault, or a gate, or a counter; and what is asked of a ledger again and again."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from typing_extensions import override
@@ -9,19 +9,20 @@ from typing_extensions import override
 from sidecar.budget.commands import Command, ItemSpec, OpenSession, PutItem, RequestAllocation
 from sidecar.budget.evolve import replay
 from sidecar.budget.session import state_of
-from sidecar.journal import Frame, Journal, JournalError, Outcome, SessionId, StoredEntry
+from sidecar.journal import Frame, Head, Journal, JournalError, Outcome, SessionId, StoredEntry
 from sidecar.journal.memory import MemoryJournal
 from sidecar.ledger import Ask, Ledger, Record
 
 
 class FaultyJournal(MemoryJournal):
-    """Fails where it is told to: an append before or after it has stored, a read, a check."""
+    """Fails where it is told to: an append before or after it has stored, a read, a check; loses what it is told to."""
 
     def __init__(self) -> None:
         super().__init__()
         self.append_fails: Literal["before", "after"] | None = None
         self.check_fails = False
         self.read_fails = False
+        self.heads_fail = self.heads_hang = False
         self.appends = 0
         self.error: Exception = JournalError("disk on fire")
 
@@ -39,6 +40,20 @@ class FaultyJournal(MemoryJournal):
     async def check(self) -> None:
         if self.check_fails:
             raise self.error
+
+    @override
+    async def heads(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Head]:
+        if self.heads_fail:
+            raise self.error
+        if self.heads_hang:
+            await asyncio.get_running_loop().create_future()
+        return await super().heads(sessions)
+
+    def lose_last(self, session: SessionId) -> None:
+        """The newest frame of a session was never written."""
+        shelf = self._shelves[session]
+        self._rows.remove(row := shelf.rows.pop())
+        shelf.next_version = row.first
 
     @override
     async def read(self, session: SessionId | None = None, *, after: int = 0, limit: int | None = None) -> Any:
