@@ -91,7 +91,7 @@ def mutated(payloads: list[Payload], seed: int) -> Iterator[Payload]:
             body = change_bytes(payload.body, chance)
         media = payload.media if chance.random() < 0.97 else chance.choice((PROTOBUF, JSON))
         signal = payload.signal if chance.random() < 0.95 else chance.choice(("traces", "logs", "metrics"))
-        yield Payload(signal, media, body)  # type: ignore[arg-type]
+        yield Payload(signal, media, body)
 
 
 def change_tree(body: bytes, chance: random.Random) -> bytes:
