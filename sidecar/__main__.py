@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "run the sidecar",
     "demo": "run it, replay recorded sessions to it, and show what became of them",
     "replay": "send recorded sessions to a sidecar",
+    "backtest": "run recorded sessions under several policies, and compare them",
     "top": "watch the windows of a sidecar in the terminal",
     "inject": "run the Kubernetes admission webhook that puts the sidecar into pods",
     "openapi": "print the OpenAPI document of the HTTP API",
@@ -40,6 +41,7 @@ COMMANDS: Mapping[str, str] = {
 TOOLS: Mapping[str, str] = {
     "demo": "sidecar.lab.demo",
     "replay": "sidecar.lab.replay",
+    "backtest": "sidecar.lab.backtest",
     "top": "sidecar.lab.top",
     "inject": "sidecar.kubernetes.inject",
 }

@@ -1,0 +1,169 @@
+"""`backtest`: run recorded sessions under several policies, and show them side by side."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from sidecar.lab.backtest.aims import AIMS
+from sidecar.lab.backtest.arms import names
+from sidecar.lab.backtest.course import Course, windows
+from sidecar.lab.backtest.files import PolicyError
+from sidecar.lab.backtest.measures import Measures
+from sidecar.lab.backtest.parts import part_of, project_of
+from sidecar.lab.backtest.running import Contest, compare
+from sidecar.lab.backtest.scores import scores
+from sidecar.lab.backtest.table import Outcome, table
+from sidecar.lab.recordings import RecordingError, read
+from sidecar.lab.style import Style, count, duration
+
+WRONG = 2
+WIDTH = 30  # of the bar of progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `backtest` takes."""
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a recording (.jsonl, .jsonl.gz) or a folder of recordings"
+    )
+    parser.add_argument(
+        "--preset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"a policy to compare, repeatable: {', '.join(names())} (default: all of them)",
+    )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="one of your own, repeatable: a TOML file that names its base and what differs",
+    )
+    parser.add_argument(
+        "--part",
+        choices=("all", "tune", "judge"),
+        default="all",
+        help="only sessions of the projects that policies are tuned on, or judged on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--total", type=_tokens, metavar="TOKENS", help="each window's size (default: as recorded, else the policy's)"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes; the outcome does not depend on it (default: one for each processor, %(default)s here)",
+    )
+    parser.add_argument(
+        "--format", choices=("table", "json"), default="table", help="what is printed (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measure of every session here as well")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the comparison here, as an SVG picture")
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Carry out `backtest`; the exit status is 2 where a recording, policy or target file is wrong."""
+    contest = Contest(
+        presets=tuple(args.preset or ([] if args.policy else names())), files=tuple(args.policy), total=args.total
+    )
+    try:
+        contest.arms()
+        courses = _courses(args.files, args.part)
+        outcome = await _compare(courses, contest, jobs=args.jobs)
+        told = json.dumps(document(outcome), indent=1) + "\n" if args.json or args.format == "json" else ""
+        if args.json:
+            args.json.write_text(told, encoding="utf-8")
+        if args.plot:
+            from sidecar.lab.backtest.plot import plot
+
+            args.plot.write_text(plot(outcome), encoding="utf-8")
+    except (RecordingError, PolicyError) as error:
+        print(f"backtest: {error}", file=sys.stderr)
+        return WRONG
+    except OSError as error:
+        print(f"backtest: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
+        return WRONG
+    print(told if args.format == "json" else table(outcome, Style.of(sys.stdout)), end="" if told else "\n")
+    return 0
+
+
+def _courses(files: Sequence[Path], part: str) -> list[Course]:
+    courses = [course for course in windows(read(files)) if part in ("all", part_of(project_of(course.session)))]
+    if not courses:
+        raise RecordingError(f"--part {part}: none of the sessions belongs to it")
+    return courses
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as JSON: scores and aims of each policy, for each part, and all measures of each session."""
+    policies = []
+    for name, measured in outcome.items():
+        parts: dict[str, Any] = {}
+        for part in ("all", "tune", "judge"):
+            within = [each for each in measured if part in ("all", each.part)]
+            parts[part] = {"sessions": len(within), "scores": scores(within), "aims": _aims(within)}
+        policies.append({"policy": name, **parts, "sessions": [each.plain() for each in measured]})
+    return {"policies": policies}
+
+
+def _aims(measured: Sequence[Measures]) -> dict[str, Any]:
+    reached = {aim.name: aim.of(measured) for aim in AIMS}
+    return {
+        aim.name: {"reached": reached[aim.name], "aim": aim.bound, "met": aim.met(reached[aim.name])} for aim in AIMS
+    }
+
+
+async def _compare(courses: Sequence[Course], contest: Contest, *, jobs: int) -> dict[str, list[Measures]]:
+    policies = len(contest.presets) + len(contest.files)
+    progress = _Progress(stream=sys.stderr, style=Style.of(sys.stderr), windows=policies * len(courses))
+    try:
+        return await compare(courses, contest, jobs=jobs, on_window=progress.add)
+    finally:
+        progress.end()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """How many windows have come to their end: drawn in place on a terminal, one line at the end elsewhere."""
+
+    stream: TextIO
+    style: Style
+    windows: int
+    done: int = 0
+    _began: float = field(default_factory=time.monotonic)
+
+    def add(self, number: int) -> None:
+        self.done += number
+        if self.style.live:
+            ratio = self.done / max(self.windows, 1)
+            self.stream.write(f"\r\x1b[K{self.style.bar(ratio, WIDTH)} {100 * ratio:3.0f} %  {self._line()}")
+            self.stream.flush()
+
+    def end(self) -> None:
+        self.stream.write(f"{chr(13) + chr(27) + '[K' if self.style.live else ''}{self._line()}\n")
+        self.stream.flush()
+
+    def _line(self) -> str:
+        return f"{self.done:,} of {count(self.windows, 'session')} run, {duration(time.monotonic() - self._began)}"
+
+
+def _tokens(text: str) -> int:
+    return _whole(text.replace(",", "").replace("_", ""), shown=text)
+
+
+def _jobs(text: str) -> int:
+    return _whole(text, shown=text)
+
+
+def _whole(text: str, *, shown: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number above 0")
+    return int(text)
