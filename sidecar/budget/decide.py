@@ -59,6 +59,10 @@ class Decision:
     created: bool = False
 
 
+# What is decided by what is known of the agent, or adds to it.
+_OF_THE_AGENT = (PlanTasks, CompleteTask, CloseSession, ExpireSession)
+
+
 def _still() -> float:
     return 0.0
 
@@ -99,8 +103,8 @@ def decide(  # noqa: PLR0913 - a decision has many circumstances, each named by 
         raise Conflict(f"session {id!r} is closed: open it again first", path="session")
     # By position, as everything that each command makes anew: by keyword Python takes twice as long to make it.
     turn = Turn(session, at, host, command.id, answered, stopwatch, defaults.store_content)
-    if isinstance(command, PlanTasks):
-        turn.calibration = defaults.profile(session.agent).calibration
+    if isinstance(command, _OF_THE_AGENT):
+        turn.profile, turn.learns = defaults.profile(session.agent), defaults.learn
     reply = _carry_out(turn, command, archived, _interval(session, defaults))
     entries = (*before, *turn.entries) if before else tuple(turn.entries)
     return Decision(session, reply, entries, tuple(turn.runs), turn.contents, created=bool(before))

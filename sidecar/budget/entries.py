@@ -42,7 +42,10 @@ class Entry:
 
 @dataclass(slots=True, kw_only=True)
 class Opened(Entry):
-    """A session began, or began anew (`epoch` above 1), with every default filled in."""
+    """A session began, or began anew (`epoch` above 1), with every default filled in.
+
+    `call_growth` and `provider_ratio`: what is known of the agent (budget/profile.py), and the session begins with.
+    """
 
     type = "opened"
 
@@ -55,6 +58,8 @@ class Opened(Entry):
     reserve_tokens: int = 0
     shares: Mapping[Component, float]
     epoch: int = 1
+    call_growth: float | None = None
+    provider_ratio: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -303,7 +308,12 @@ class DirectivesUndone(Entry):
 
 @dataclass(slots=True, kw_only=True)
 class SharesAdjusted(Entry):
-    """The shares changed, and why."""
+    """The shares changed, and why.
+
+    Those of trigger `close` are not the session's, which is over, but what the agent's next one starts from. `raised`:
+    components that an automatic adjustment moved for their own sake, and whether up; `doubted`: those whose move waits
+    for a second sign, because it would take the last one back (budget/adapting.py).
+    """
 
     type = "shares_adjusted"
 
@@ -311,6 +321,8 @@ class SharesAdjusted(Entry):
     before: Mapping[Component, float]
     after: Mapping[Component, float]
     reasons: Mapping[Component, list[str]]
+    raised: Mapping[Component, bool] = field(default_factory=lambda: MappingProxyType({}))
+    doubted: tuple[Component, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -324,7 +336,10 @@ class TasksPlanned(Entry):
 
 @dataclass(slots=True, kw_only=True)
 class TaskCompleted(Entry):
-    """A planned task is done. `actual` tokens per component, `allocated` the budgets it was held against."""
+    """A planned task is done. `actual` tokens per component, `allocated` the budgets it was held against.
+
+    `agent`: whose profile learns from it (None: nobody's).
+    """
 
     type = "task_completed"
 
@@ -335,6 +350,29 @@ class TaskCompleted(Entry):
     actual: Mapping[Component, int]
     measured: bool
     allocated: Mapping[Component, int]
+    agent: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Learned(Entry):
+    """What a session that closes has taught of its agent (budget/profile.py); what it could not tell is None.
+
+    `shares`: what the next session starts from, where this one `began_with` others; `raised` and `doubted` as in
+    `SharesAdjusted`. `provider_ratio`: provider tokens for each counted token of the session's `model`. `call_growth`:
+    tokens that a model call added.
+    """
+
+    type = "learned"
+
+    agent: str
+    preset: str
+    shares: Mapping[Component, float] | None = None
+    began_with: Mapping[Component, float] | None = None
+    raised: Mapping[Component, bool] = field(default_factory=lambda: MappingProxyType({}))
+    doubted: tuple[Component, ...] = ()
+    model: str | None = None
+    provider_ratio: float | None = None
+    call_growth: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -384,6 +422,7 @@ AnyEntry: TypeAlias = (
     | SharesAdjusted
     | TasksPlanned
     | TaskCompleted
+    | Learned
     | ArchiveErased
     | Closed
     | Noted

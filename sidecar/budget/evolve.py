@@ -24,6 +24,7 @@ from sidecar.budget.entries import (
     ItemRemoved,
     ItemResized,
     ItemTouched,
+    Learned,
     LeaseLapsed,
     Noted,
     Opened,
@@ -34,7 +35,17 @@ from sidecar.budget.entries import (
     UsageReported,
     WindowSynced,
 )
-from sidecar.budget.holding import grant, lapse, put, release, remember, resize, state_usage, take_out
+from sidecar.budget.holding import (
+    grant,
+    lapse,
+    put,
+    release,
+    remember,
+    resize,
+    see_call,
+    state_usage,
+    take_out,
+)
 from sidecar.budget.policy import PRESETS
 from sidecar.budget.session import (
     REMEMBERED_ARCHIVED,
@@ -89,7 +100,7 @@ def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - 
         case ItemRemoved():
             _remove(session, entry)
         case CleanedUp():
-            cleaned_up(session, entry)
+            _clean(session, entry)
         case BoundExceeded():
             mark(session.components[entry.component], entry.used_tokens, entry.due)
         case Exhausted():
@@ -120,7 +131,7 @@ def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - 
             session.closed = True
         case Compacted():
             session.compacted = entry.source == "reported"
-        case Opened() | Noted():
+        case Opened() | Learned() | Noted():
             pass
         case _:
             assert_never(entry)
@@ -149,7 +160,18 @@ def _change(session: Session, entry: Changed) -> None:
     session.split(entry.time)
 
 
+def _clean(session: Session, entry: CleanedUp) -> None:
+    cleaned_up(session, entry)
+    session.pace.lower(entry.tokens_freed)
+    session.components[entry.component].pace.lower(entry.tokens_freed)
+
+
 def _adjust(session: Session, entry: SharesAdjusted) -> None:
+    if entry.trigger == "close":
+        return  # the next session's shares: this one's window is gone
+    if entry.trigger == "interval":
+        session.raised.update(entry.raised)
+        session.doubted = list(entry.doubted)
     session.shares = dict(entry.after)
     session.split(entry.time)
     session.adjusted_at = entry.time
@@ -189,6 +211,7 @@ def _remove(session: Session, entry: ItemRemoved) -> None:
 def _sync(session: Session) -> None:
     session.calls += 1
     session.unattributed = 0  # the window is everything there is
+    see_call(session)
 
 
 def _erase(session: Session, entry: ArchiveErased) -> None:

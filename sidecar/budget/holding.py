@@ -196,6 +196,14 @@ def state_usage(session: Session, entry: UsageReported) -> None:
         counted = session.attributed
         if session.mode == "managed" and counted:
             session.provider_ratio = entry.total / counted
+        see_call(session)
+
+
+def see_call(session: Session) -> None:
+    """A model call saw the window as it is now."""
+    session.pace.see(session.used)
+    for held in session.components.values():
+        held.pace.see(held.used)
 
 
 def remember(memory: dict[str, Any], key: str, value: Any, limit: int) -> None:

@@ -8,7 +8,9 @@ from sidecar.budget.allocation import check_shares
 from sidecar.budget.commands import ChangeSession, OpenSession
 from sidecar.budget.entries import Changed, Closed, Opened
 from sidecar.budget.errors import Conflict, Invalid
-from sidecar.budget.policy import PRESETS, Component, Mode
+from sidecar.budget.planning import learn_at_close
+from sidecar.budget.policy import PRESETS, Mode
+from sidecar.budget.profile import NOTHING_KNOWN, Profile
 from sidecar.budget.replies import Report
 from sidecar.budget.report import report
 from sidecar.budget.session import Session
@@ -16,24 +18,10 @@ from sidecar.budget.turn import Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """What is known of an agent: the `shares` its sessions start from (None: the preset's), and what its tasks need.
-
-    `calibration`: by component, the multiple of the prior that tasks really need; 1 where there is none.
-    """
-
-    shares: Mapping[Component, float] | None = None
-    calibration: Mapping[Component, float] = field(default_factory=dict)
-
-
-NOTHING_KNOWN = Profile()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
     """What the operator has settled for sessions that do not say. `adjust_interval` in seconds; None is off.
 
-    `profiles`: by agent.
+    `profiles`: what is known of agents, by agent; `learn`: whether sessions and tasks change that.
     """
 
     agent: str = "unknown"
@@ -43,6 +31,7 @@ class Defaults:
     store_content: bool = True
     adjust_interval: float | None = None
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    learn: bool = True
 
     def profile(self, agent: str) -> Profile:
         """What is known of the agent."""
@@ -64,7 +53,8 @@ def opened(
     reserve = command.reserve_tokens or 0
     _check_reserve(total, reserve)
     agent = command.agent or defaults.agent
-    own = defaults.profile(agent).shares or policy.shares
+    known = defaults.profile(agent)
+    own = known.shares_for(preset) or policy.shares
     entry = Opened(
         time=at,
         host=host,
@@ -78,6 +68,8 @@ def opened(
         reserve_tokens=reserve,
         shares=dict(own) if command.shares is None else check_shares(command.shares),
         epoch=1 if session is None else session.epoch + 1,
+        call_growth=known.call_growth,
+        provider_ratio=known.provider_ratio(command.model),
     )
     if session is None or session.closed:
         return entry
@@ -125,6 +117,7 @@ def change(turn: Turn, command: ChangeSession) -> Report:
 
 
 def close(turn: Turn, by: Literal["host", "idle"]) -> Report:
-    """The window is gone: the final report."""
+    """The window is gone: what it has taught of its agent, and the final report."""
+    learn_at_close(turn)
     turn.emit(Closed(time=turn.at, host=turn.host, by=by))
     return report(turn.session)

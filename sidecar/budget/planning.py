@@ -1,18 +1,20 @@
 """Looking ahead and adapting: predicted needs, cleanup ahead of them, share adjustments (SPEC 3.4, 3.5, 3.8)."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
+from sidecar.budget.adapting import Steadied, adapt
 from sidecar.budget.allocation import adjust_shares
 from sidecar.budget.commands import AdjustShares, CleanUp, CompleteTask, ComponentHistory, PlanTasks
-from sidecar.budget.entries import SharesAdjusted, TaskCompleted, TasksPlanned
+from sidecar.budget.entries import Learned, SharesAdjusted, TaskCompleted, TasksPlanned
 from sidecar.budget.errors import Invalid, NotFound
 from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.budget.prediction import calibrated, predict_needs, suggest_shares
 from sidecar.budget.replies import Acknowledged, AdjustmentReply, CleanupReply, PredictionReply
 from sidecar.budget.session import Session
 from sidecar.budget.turn import Turn, cleanup_reply
+
+TELLING_CALLS = 5  # growths that a session must have seen to say how its agent's sessions grow
 
 
 def clean_up(turn: Turn, command: CleanUp) -> CleanupReply:
@@ -30,7 +32,7 @@ def plan_tasks(turn: Turn, command: PlanTasks) -> PredictionReply:
         if task.id in seen:
             raise Invalid(f"tasks[{index}].id {task.id!r} is planned twice", path=f"tasks[{index}].id")
         seen.add(task.id)
-    prediction = predict_needs(command.tasks, session.policy, calibrate=partial(calibrated, turn.calibration))
+    prediction = predict_needs(command.tasks, session.policy, calibrate=partial(calibrated, turn.profile))
     available = {name: session.components[name].available for name in COMPONENTS}
     shortfall = {name: max(0, prediction.predicted[name] - available[name]) for name in COMPONENTS}
     suggestion = suggest_shares(
@@ -98,6 +100,7 @@ def complete_task(turn: Turn, command: CompleteTask) -> Acknowledged:
             actual=actual,
             measured=command.actual is None,
             allocated={name: held.allocated for name, held in session.components.items()},
+            agent=session.agent if turn.learns else None,
         )
     )
     turn.check_targets()
@@ -109,11 +112,16 @@ def adjust(turn: Turn, command: AdjustShares) -> AdjustmentReply:
     session = turn.session
     before = dict(session.shares)
     history = _history(turn) if command.history is None else command.history
-    after, reasons = _adjusted(session, history)
+    adjustment = adjust_shares(session.shares, history, session.policy, critical=_critical(session))
+    after, reasons = adjustment.after, adjustment.reasons
     if not command.dry_run:
-        _emit(turn, "request", before, after, reasons)
+        turn.emit(
+            SharesAdjusted(
+                time=turn.at, host=turn.host, trigger="request", before=before, after=after, reasons=dict(reasons)
+            )
+        )
     turn.check_targets()
-    return {"before": before, "after": after, "reasons": reasons, "directives": []}
+    return {"before": before, "after": dict(after), "reasons": dict(reasons), "directives": []}
 
 
 def adjust_if_due(turn: Turn, interval: float | None) -> bool:
@@ -121,30 +129,68 @@ def adjust_if_due(turn: Turn, interval: float | None) -> bool:
     session = turn.session
     if interval is None or turn.at - session.adjusted_at < interval:
         return False
-    before = dict(session.shares)
-    after, reasons = _adjusted(session, _history(turn))
-    _emit(turn, "interval", before, after, reasons)
+    steadied = _adapted(turn)
+    _emit(turn, "interval", steadied)
     turn.check_targets()
     return True
 
 
-def _adjusted(
-    session: Session, history: Mapping[Component, ComponentHistory]
-) -> tuple[dict[Component, float], dict[Component, list[str]]]:
-    critical = [name for name, held in session.components.items() if held.status == "critical"]
-    adjustment = adjust_shares(session.shares, history, session.policy, critical=critical)
-    return dict(adjustment.after), dict(adjustment.reasons)
+def learn_at_close(turn: Turn) -> None:
+    """What a session that ends has taught of its agent: an entry where there is any (SPEC 3.4, 3.8, 3.9)."""
+    session = turn.session
+    if not turn.learns:
+        return
+    steadied = _adapted(turn)
+    if steadied.after != session.shares or steadied.doubted:
+        _emit(turn, "close", steadied)
+    began_with = dict(session.opened.shares)
+    learned = Learned(
+        time=turn.at,
+        host=turn.host,
+        agent=session.agent,
+        preset=session.policy.name,
+        shares=steadied.after if steadied.after != began_with else None,
+        began_with=began_with,
+        raised={**session.raised, **steadied.raised},
+        doubted=steadied.doubted,
+        model=session.model,
+        provider_ratio=session.provider_ratio,
+        call_growth=session.pace.mean if session.pace.seen >= TELLING_CALLS else None,
+    )
+    if (learned.shares, learned.provider_ratio, learned.call_growth, learned.doubted) != (None, None, None, ()):
+        turn.emit(learned)
 
 
-def _emit(
-    turn: Turn,
-    trigger: Literal["request", "interval"],
-    before: Mapping[Component, float],
-    after: Mapping[Component, float],
-    reasons: Mapping[Component, list[str]],
-) -> None:
+def _adapted(turn: Turn) -> Steadied:
+    """The automatic adjustment; where the session has not adjusted a component yet, its agent's last one counts."""
+    session = turn.session
+    known = turn.profile
+    return adapt(
+        session.shares,
+        _history(turn),
+        session.policy,
+        critical=_critical(session),
+        raised={**known.raised, **session.raised},
+        doubted=session.doubted if session.raised or session.doubted else known.doubted,
+    )
+
+
+def _critical(session: Session) -> list[Component]:
+    return [name for name, held in session.components.items() if held.status == "critical"]
+
+
+def _emit(turn: Turn, trigger: Literal["interval", "close"], steadied: Steadied) -> None:
     turn.emit(
-        SharesAdjusted(time=turn.at, host=turn.host, trigger=trigger, before=before, after=after, reasons=dict(reasons))
+        SharesAdjusted(
+            time=turn.at,
+            host=turn.host,
+            trigger=trigger,
+            before=dict(turn.session.shares),
+            after=steadied.after,
+            reasons=steadied.reasons,
+            raised=steadied.raised,
+            doubted=steadied.doubted,
+        )
     )
 
 

@@ -13,10 +13,14 @@ from typing import TypeAlias
 from sidecar.budget.allocation import split
 from sidecar.budget.commands import TaskSpec
 from sidecar.budget.policy import COMPONENTS, Component, Policy, PredictPolicy
+from sidecar.budget.profile import Profile
 from sidecar.budget.ratio import exact, portion
 from sidecar.budget.replies import Complexity, Forecast, TaskPrediction
 
 Needs: TypeAlias = dict[Component, int]
+
+_START_COUNTS = 2.5  # tasks that what was known before counts for: it gives way to the third that says otherwise
+_MOST = 100.0  # times the prior: more is no task of that kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +59,49 @@ def as_it_is(complexity: Complexity, prior: Needs) -> Needs:  # noqa: ARG001 - t
     return dict(prior)
 
 
-def calibrated(factors: Mapping[Component, float], _complexity: Complexity, prior: Needs) -> Needs:
-    """The prior times what is known of the agent: `factors` by component, 1 where there is none; rounded up."""
-    if not factors:
+def calibrated(profile: Profile, complexity: Complexity, prior: Needs) -> Needs:
+    """The prior, times what the agent's completed tasks have taught; rounded up.
+
+    The factor of a component comes from all of the agent's remembered tasks; those of the same complexity then move it
+    further. Either time what was known before counts as a few tasks of its own (`nearest`), so that with little data
+    the prior stands.
+    """
+    if not profile.tasks and not profile.calibration:
         return prior
-    return {name: portion(factors.get(name, 1.0))(tokens) for name, tokens in prior.items()}
+    needs = dict(prior)
+    for name, tokens in prior.items():
+        if not tokens:
+            continue
+        observed = [(each.complexity, each.prior.get(name, 0), each.actual.get(name, 0)) for each in profile.tasks]
+        start = profile.calibration.get(name, 1.0)
+        shared = nearest([(was, took) for _, was, took in observed], start=start)
+        own = nearest([(was, took) for of, was, took in observed if of == complexity], start=shared)
+        needs[name] = portion(round(own, 6))(tokens)
+    return needs
+
+
+def nearest(observed: Sequence[tuple[int, int]], *, start: float) -> float:
+    """What the prior has to be multiplied by to come nearest to what tasks took.
+
+    Args:
+        observed: pairs of prior and actual tokens; those without a prior say nothing.
+        start: the factor as far as nothing was observed; it counts as `_START_COUNTS` tasks of mean size.
+
+    Returns:
+        The factor of least absolute error, between 0 and `_MOST`. That is a median of the ratios, weighted by the
+        prior: odd tasks do not move it, however odd.
+    """
+    ratios = [(min(actual / prior, _MOST), float(prior)) for prior, actual in observed if prior > 0]
+    if not ratios:
+        return start
+    ratios.append((start, _START_COUNTS * sum(size for _, size in ratios) / len(ratios)))
+    ratios.sort()
+    half, passed = sum(size for _, size in ratios) / 2, 0.0
+    for ratio, size in ratios:
+        passed += size
+        if passed >= half:
+            return ratio
+    return ratios[-1][0]
 
 
 def predict_needs(

@@ -14,6 +14,7 @@ from sidecar.budget.cleanup import reclaimable
 from sidecar.budget.commands import Source
 from sidecar.budget.entries import Action, Allocated, Opened
 from sidecar.budget.items import Item
+from sidecar.budget.pace import USUAL, USUAL_PARTS, Pace
 from sidecar.budget.policy import COMPONENTS, Component, ComponentPolicy, Mode, Policy, Status, Step
 from sidecar.budget.prediction import straight_line
 from sidecar.budget.replies import Forecast
@@ -117,6 +118,7 @@ class Held:
     admitted: int = 0
     exhaustions: int = 0
     recent_exhaustions: int = 0
+    pace: Pace = field(default_factory=Pace)
     target_mark: int | None = None
     budget_mark: int | None = None
     due: float | None = None
@@ -189,6 +191,9 @@ class Session:
     peak: int = 0
     cleanups: int = 0
     samples: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    pace: Pace = field(default_factory=Pace)
+    raised: dict[Component, bool] = field(default_factory=dict)  # as in entries.SharesAdjusted
+    doubted: list[Component] = field(default_factory=list)
     adjusted_at: float = 0.0
     compacted: bool = False  # the host reported a compaction, and no model call has shown the new level yet
     measured: tuple[int, dict[Component, int | None]] | None = None  # reclaimable tokens, as of a version
@@ -310,6 +315,7 @@ def reckon(held: Held) -> None:
 
 def fresh(id: str, opened: Opened, policy: Policy, *, version: int = 0) -> Session:
     """A session as its `opened` entry makes it."""
+    usual = USUAL if opened.call_growth is None else opened.call_growth
     session = Session(
         id=id,
         opened=opened,
@@ -325,9 +331,16 @@ def fresh(id: str, opened: Opened, policy: Policy, *, version: int = 0) -> Sessi
         reserve_tokens=opened.reserve_tokens,
         shares=dict(opened.shares),
         components={
-            name: Held(policy=policy.components[name], rules=policy, since=opened.time, changed_at=opened.time)
+            name: Held(
+                policy=policy.components[name],
+                rules=policy,
+                since=opened.time,
+                changed_at=opened.time,
+                pace=Pace(usual=usual * USUAL_PARTS[name]),
+            )
             for name in COMPONENTS
         },
+        pace=Pace(usual=usual),
         adjusted_at=opened.time,
     )
     session.split(opened.time)

@@ -4,7 +4,7 @@ A `Turn` applies each entry through `evolve` as soon as it is true, because the 
 a request that did not fit is tried again on what its cleanup left.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -13,6 +13,7 @@ from sidecar.budget.entries import AnyEntry, BoundExceeded, CleanedUp, Exhausted
 from sidecar.budget.errors import Invalid
 from sidecar.budget.evolve import evolve
 from sidecar.budget.policy import COMPONENTS, Component, Step
+from sidecar.budget.profile import NOTHING_KNOWN, Profile
 from sidecar.budget.ratio import portion
 from sidecar.budget.replies import Cleanup
 from sidecar.budget.session import Session
@@ -22,7 +23,7 @@ from sidecar.budget.session import Session
 class Turn:
     """Collects what one command does to one session at session time `at`. `store_content`: texts are kept.
 
-    `calibration`: what the agent's tasks need, as multiples of the prior.
+    `profile`: what is known of the agent, for the commands that ask for it; `learns`: what it does changes that.
     """
 
     session: Session
@@ -39,7 +40,8 @@ class Turn:
     over: set[Component] = field(default_factory=set)  # above their budgets when the command began
     exhausted: set[Component] = field(default_factory=set)
     cleaned: set[Component] = field(default_factory=set)
-    calibration: Mapping[Component, float] = field(default_factory=dict)
+    profile: Profile = NOTHING_KNOWN
+    learns: bool = False
 
     def begin(self) -> None:
         """Note where the components stand before the command."""

@@ -20,8 +20,8 @@ from typing import Any
 
 from sidecar.budget.allocation import check_shares
 from sidecar.budget.errors import Invalid
-from sidecar.budget.life import Profile
 from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.profile import Profile
 
 _PARTS = ("shares", "calibration")
 _MOST = 100  # times the prior: more is a mistake

@@ -20,6 +20,7 @@ from sidecar.budget.entries import (
     ItemRemoved,
     ItemResized,
     ItemTouched,
+    Learned,
     LeaseLapsed,
     Noted,
     Opened,
@@ -169,7 +170,7 @@ class Counting:
             case TasksPlanned():
                 for component in PREDICTED:
                     self._errors[component, "prior"]
-            case BoundExceeded() | ArchiveErased() | Noted():
+            case BoundExceeded() | ArchiveErased() | Learned() | Noted():
                 pass
             case _:
                 assert_never(entry)
