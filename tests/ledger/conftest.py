@@ -3,6 +3,7 @@
 import pytest
 
 from sidecar.ledger import Ledger
+from tests.postgres import postgres, postgres_server  # noqa: F401 - fixtures
 
 pytest.register_assert_rewrite("tests.ledger.parts")
 
