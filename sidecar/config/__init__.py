@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sidecar.budget.life import Profile
 from sidecar.budget.policy import MODES, PRESETS
+from sidecar.budget.profile import Profile
 from sidecar.config import forms
 from sidecar.config.forms import Address, HostPort
 from sidecar.config.profiles import profiles as profiles_file
