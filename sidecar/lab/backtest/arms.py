@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from sidecar.budget.policy import PRESETS, STANDARD, ElasticPolicy, Policy, add_preset
+from sidecar.budget.policy import PRESETS, STANDARD, ElasticPolicy, Policy
 from sidecar.lab.backtest.files import PolicyError, read_policy
 
 QUARTER = 900.0  # seconds
@@ -13,7 +13,7 @@ QUARTER = 900.0  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A policy under test. `carries`: an agent's next session starts from the shares that its last one has learned.
+    """A policy under test. `carries`: an agent's next session starts from what its former ones have taught.
 
     `adjust_interval`: seconds of session time between adjustments; None: only at a session's end.
     """
@@ -33,27 +33,24 @@ VARIANTS: Mapping[str, Arm] = MappingProxyType(
 )
 
 
-def names() -> list[str]:
-    """Everything that can be compared by name, in the order in which it is shown."""
-    first = list(PRESETS)[:1]
-    return [*first, *VARIANTS, *(name for name in PRESETS if name not in first and name not in VARIANTS)]
+# Everything that can be compared by name, in the order in which it is shown; policies of files do not join it.
+NAMES = ("standard", *VARIANTS, *(name for name in PRESETS if name != "standard"))
 
 
 def arms(presets: Iterable[str], files: Iterable[Path]) -> list[Arm]:
-    """The policies by name, then those of files, which this process's engine knows from now on.
+    """The policies by name, then those of files.
 
     Raises:
         PolicyError: a name or a file is wrong, or two policies have the same name.
     """
-    known = names()
     compared: list[Arm] = []
     for name in presets:
-        if name not in known:
-            raise PolicyError(f"--preset {name}: expected one of {', '.join(known)}")
+        if name not in NAMES:
+            raise PolicyError(f"--preset {name}: expected one of {', '.join(NAMES)}")
         compared.append(VARIANTS.get(name) or Arm(name=name, policy=PRESETS[name]))
     for path in files:
         policy = read_policy(path)
-        if policy.name in known:
+        if policy.name in NAMES:
             raise PolicyError(f"{path}: name: {policy.name!r} is the name of a preset; give it one of its own")
         compared.append(Arm(name=policy.name, policy=policy))
     doubled = next(
@@ -61,7 +58,4 @@ def arms(presets: Iterable[str], files: Iterable[Path]) -> list[Arm]:
     )
     if doubled is not None:
         raise PolicyError(f"{doubled}: is compared twice; each policy needs a name of its own")
-    for arm in compared:
-        if arm.policy.name not in PRESETS:
-            add_preset(arm.policy)
     return compared

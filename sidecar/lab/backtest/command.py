@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sidecar.lab.backtest.aims import AIMS
-from sidecar.lab.backtest.arms import names
+from sidecar.lab.backtest.arms import NAMES
 from sidecar.lab.backtest.course import Course, windows
 from sidecar.lab.backtest.files import PolicyError
 from sidecar.lab.backtest.measures import Measures
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help=f"a policy to compare, repeatable: {', '.join(names())} (default: all of them)",
+        help=f"a policy to compare, repeatable: {', '.join(NAMES)} (default: all of them)",
     )
     parser.add_argument(
         "--policy",
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> int:
     """Carry out `backtest`; the exit status is 2 where a recording, policy or target file is wrong."""
     contest = Contest(
-        presets=tuple(args.preset or ([] if args.policy else names())), files=tuple(args.policy), total=args.total
+        presets=tuple(args.preset or ([] if args.policy else NAMES)), files=tuple(args.policy), total=args.total
     )
     try:
         contest.arms()
@@ -91,7 +91,7 @@ async def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"backtest: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
         return WRONG
-    print(told if args.format == "json" else table(outcome, Style.of(sys.stdout)), end="" if told else "\n")
+    print(told.rstrip("\n") if args.format == "json" else table(outcome, Style.of(sys.stdout)))
     return 0
 
 

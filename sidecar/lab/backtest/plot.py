@@ -53,8 +53,10 @@ def plot(outcome: Outcome) -> str:
     height = strips + 30 + (len(BARS) + 1) // 2 * block + MARGIN
     some = next(iter(outcome.values()), [])
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="Policies compared on {len(some)} recorded sessions">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+            f'aria-label="Policies compared on {len(some)} recorded sessions">'
+        ),
         f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{WIDTH}" height="{height}"/>',
         _text(MARGIN, 34, f"{len(some)} recorded sessions, the same under each policy", "title"),

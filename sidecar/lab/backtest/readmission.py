@@ -40,6 +40,8 @@ class Readmission:
 
     def taken(self, item: ItemSpec, freed: int, *, at_once: bool) -> None:
         """The policy removed or shrunk the item, which freed so much; `at_once`: in the call after it was read."""
+        if item.kind not in READ:
+            return
         self.left(item)
         if at_once:
             self.tokens += freed

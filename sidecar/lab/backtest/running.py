@@ -13,13 +13,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeAlias
 
-from sidecar.budget.policy import Component
+from sidecar.budget.policy import add_preset
+from sidecar.budget.profile import NOTHING_KNOWN, Profile
 from sidecar.lab.backtest.arms import Arm, arms
 from sidecar.lab.backtest.course import Course
 from sidecar.lab.backtest.measures import Measures
 from sidecar.lab.backtest.parts import part_of, project_of
 from sidecar.lab.backtest.window import Window
-
 
 Job: TypeAlias = tuple[tuple[Course, ...], tuple[str, ...]]  # windows, and the names of the policies they run under
 
@@ -36,7 +36,7 @@ class Contest:
     total: int | None = None
 
     def arms(self) -> list[Arm]:
-        """The policies, ready to be used in this process."""
+        """The policies, read anew."""
         return arms(self.presets, self.files)
 
 
@@ -84,7 +84,9 @@ _ARMS: dict[str, Arm] = {}  # of a process that works
 def _prepare(contest: Contest) -> None:
     """Make a process ready: it ends when it is told to, not by the terminal's Ctrl-C, which is for the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _ARMS.update({arm.name: arm for arm in contest.arms()})
+    for arm in contest.arms():
+        _ARMS[arm.name] = arm
+        add_preset(arm.policy)
 
 
 def _work(job: Job, total: int | None) -> list[Measures]:
@@ -95,7 +97,7 @@ def _work(job: Job, total: int | None) -> list[Measures]:
 def measured(courses: Iterable[Course], arm: Arm, *, total: int | None = None) -> list[Measures]:
     """Run windows under one policy, one after the other; `total` as in `Contest`."""
     outcome = []
-    shares: dict[str, dict[Component, float]] = {}  # by agent, what its next session starts from
+    profiles: dict[str, Profile] = {}  # by agent, what its sessions so far have taught
     for course in courses:
         project, agent = project_of(course.session), course.opened.agent
         measures = Measures(
@@ -105,8 +107,8 @@ def measured(courses: Iterable[Course], arm: Arm, *, total: int | None = None) -
             policy=arm.name,
             limit=total or course.opened.window_tokens or arm.policy.total_tokens,
         )
-        window = Window(course, arm, measures)
-        outcome.append(window.run(shares.get(agent)))
+        window = Window(course, arm, measures, profiles.get(agent, NOTHING_KNOWN))
+        outcome.append(window.run())
         if arm.carries:
-            shares[agent] = window.adjusted()
+            profiles[agent] = window.close()
     return outcome

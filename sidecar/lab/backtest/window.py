@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sidecar.budget.commands import (
-    Acknowledge,
-    AdjustShares,
+    CloseSession,
     Command,
     CompleteItem,
     ItemSpec,
@@ -21,9 +20,9 @@ from sidecar.budget.commands import (
     RequestAllocation,
     TouchItem,
 )
-from sidecar.budget.decide import Defaults, decide
-from sidecar.budget.entries import Allocated, CleanedUp, Exhausted
-from sidecar.budget.policy import Component
+from sidecar.budget.decide import Decision, Defaults, decide
+from sidecar.budget.entries import CleanedUp, Exhausted
+from sidecar.budget.profile import NOTHING_KNOWN, Profile, learn, lesson_of
 from sidecar.budget.session import Session
 from sidecar.lab.backtest.arms import Arm
 from sidecar.lab.backtest.course import Course
@@ -36,13 +35,22 @@ from sidecar.lab.script import AnyMove, Compact, Complete, Gain, ModelCall, Use
 class Window:
     """One window under one policy; `run` it, then read `measures` and the `session`."""
 
-    def __init__(self, course: Course, arm: Arm, measures: Measures) -> None:
-        """`measures` says whose it is, and how large the window; the rest of it is counted here."""
+    def __init__(self, course: Course, arm: Arm, measures: Measures, profile: Profile = NOTHING_KNOWN) -> None:
+        """`measures` says whose it is, and how large the window; the rest of it is counted here.
+
+        `profile`: what the agent's sessions before this one have taught.
+        """
         self.measures = measures
         self.host = Host()
         self._course = course
-        self._arm = arm
-        self._defaults = Defaults(preset=arm.policy.name, store_content=False, adjust_interval=arm.adjust_interval)
+        self._profile = profile
+        self._defaults = Defaults(
+            preset=arm.policy.name,
+            store_content=False,
+            adjust_interval=arm.adjust_interval,
+            profiles={course.opened.agent: profile},
+            learn=arm.carries,
+        )
         self._session: Session | None = None
         self._readmission = Readmission()
         self._seen: dict[str, int] = {}  # item -> model calls made when it came in or was last used
@@ -58,8 +66,8 @@ class Window:
             raise AssertionError("a window is opened before anything else happens to it")
         return self._session
 
-    def run(self, shares: dict[Component, float] | None = None) -> Measures:
-        """Run the window from its opening, with these shares or the policy's, to its end."""
+    def run(self) -> Measures:
+        """Run the window from its opening to its end."""
         opened, measures = self._course.opened, self.measures
         measures.total_tokens = self._course.total
         measures.fits = self._course.total <= measures.limit
@@ -71,7 +79,6 @@ class Window:
                 mode="managed",
                 model=opened.model,
                 total_tokens=measures.limit,
-                shares=shares,
                 time=opened.time,
             )
         )
@@ -82,10 +89,13 @@ class Window:
         measures.readmitted_tokens = self._readmission.tokens
         return measures
 
-    def adjusted(self) -> dict[Component, float]:
-        """Adapt the shares at the session's end (SPEC 3.4): what the agent's next session starts from."""
-        self._tell(AdjustShares(time=self._time))
-        return dict(self.session.shares)
+    def close(self) -> Profile:
+        """Close the session; what is known of the agent then (SPEC 3.4)."""
+        for entry in self._tell(CloseSession(time=self._time)).entries:
+            lesson = lesson_of(entry)
+            if lesson is not None:
+                self._profile = learn(self._profile, lesson[1], at=self._time)
+        return self._profile
 
     def _take(self, move: AnyMove) -> None:
         match move:
@@ -116,7 +126,7 @@ class Window:
             self._tell(PutItem(item=item, time=self._time))
             return
         self.measures.requests += 1
-        reply = self._tell(RequestAllocation(item=item, time=self._time))
+        reply = self._tell(RequestAllocation(item=item, time=self._time)).reply
         if reply["granted"] >= item.tokens:
             self._readmission.came(item)
             return
@@ -174,29 +184,26 @@ class Window:
         while (acknowledgement := self.host.acknowledgement(self._time)) is not None:
             self._decide(acknowledgement)
 
-    def _tell(self, command: Command) -> Any:
+    def _tell(self, command: Command) -> Decision:
         if (acknowledgement := self.host.acknowledgement(self._time)) is not None:
             self._decide(acknowledgement)
         return self._decide(command)
 
-    def _decide(self, command: Command | Acknowledge) -> Any:
+    def _decide(self, command: Command) -> Decision:
         decision = decide(
             self._session, command, id=self._course.session, now=self._time, defaults=self._defaults, answered=True
         )
         self._session, measures = decision.session, self.measures
         for entry in decision.entries:
-            match entry:
-                case Exhausted():
-                    measures.exhaustions += 1
-                case CleanedUp():
-                    measures.cleanups += 1
-                    measures.freed_tokens += entry.tokens_freed
-                case Allocated() | _:
-                    pass
+            if isinstance(entry, Exhausted):
+                measures.exhaustions += 1
+            elif isinstance(entry, CleanedUp):
+                measures.cleanups += 1
+                measures.freed_tokens += entry.tokens_freed
         measures.emergencies += sum(run.trigger == "allocation" for run in decision.runs)
         for directive in decision.reply.get("directives", ()):
             self._apply(directive)
-        return decision.reply
+        return decision
 
     def _apply(self, directive: dict[str, Any]) -> None:
         if directive["number"] > self.host.applied and (item := self.host.held.get(directive["item"])) is not None:
