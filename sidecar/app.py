@@ -95,6 +95,7 @@ class Sidecar:
             sinks=(*tracing, self.exporter, self.feed),  # traces first: metrics point to them
             limits=Limits(
                 waiting_commands=config.max_waiting,
+                waiting_seconds=config.max_wait,
                 open_sessions=config.max_sessions,
                 idle_after=config.idle_after,
                 close_after=config.close_after,

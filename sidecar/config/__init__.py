@@ -230,7 +230,16 @@ class Config:
         100_000, "sessions held at a time; one more is answered 429", forms.whole(at_least=1), "COUNT"
     )
     max_waiting: int = setting(
-        10_000, "commands that may wait for the journal; one more is answered 429", forms.whole(at_least=1), "COUNT"
+        10_000,
+        "commands that may wait for the journal; of more, those of whoever has most waiting are answered 429",
+        forms.whole(at_least=1),
+        "COUNT",
+    )
+    max_wait: float = setting(
+        1.0,
+        "a command that would wait longer for its turn is answered 429; sessions have their turns one after the other",
+        forms.duration,
+        "DURATION",
     )
     max_body_bytes: int = setting(
         8 << 20, "size of a request's body, unpacked; a larger one is answered 413", forms.size, "SIZE"

@@ -17,6 +17,7 @@ from sidecar.ledger.turn import Turn, Waiting
 _log = logging.getLogger(__name__)
 
 _OF_THE_ARCHIVE = (RestoreItem, EraseArchive)  # a union written where it is used would be made for each command
+_HEAVY = 0.0005  # seconds to decide: after such a command another session has its turn
 
 
 class Decider:
@@ -49,7 +50,10 @@ class Decider:
             if _archived_item(ask.command) is not None and ask.session in turn.changes:
                 return  # the record it speaks of may be among what this turn has still to store
             turn.taken.append(queue.take())
-            spent += await self._decide(turn, turn.taken[-1])
+            seconds = await self._decide(turn, turn.taken[-1])
+            spent += seconds
+            if seconds > _HEAVY:
+                queue.pass_on(ask.session)
             if spent > self._limits.turn_seconds:
                 return
 

@@ -57,7 +57,7 @@ class Writer:
         self._on_append = on_append
         self._on_grown = on_grown
         self._on_dropped = on_dropped
-        self._queue = Queue(limits.waiting_commands)
+        self._queue = Queue(limits.waiting_commands, limits.waiting_seconds, agent_of=self._agent_of)
         self._outage = Outage(
             journal, residents, observe=limits.observe_without_journal, settled=self.settled, clock=clock
         )
@@ -124,6 +124,7 @@ class Writer:
             if not self._queue:
                 await self._queue.filled()
                 continue
+            begun = self._stopwatch()
             await self._queue.gathered(self._limits.turn_commands)
             if self._contested:
                 await self._contested.give_way((waiting.ask.session for waiting in self._queue), self._clock())
@@ -143,9 +144,15 @@ class Writer:
                 raise
             finally:
                 self._between_turns.set()
+            if self._queue and turn.decided:
+                self._queue.served(len(turn.decided), self._stopwatch() - begun)
             # Where the journal hangs this takes as long as it takes; meanwhile all other sessions are there to be read.
             with contextlib.suppress(JournalError):
                 await self._residents.reread()
+
+    def _agent_of(self, id: SessionId) -> str:
+        session = self._residents.get(id)
+        return "" if session is None else session.agent
 
     async def _store(self, turn: Turn) -> None:
         """Append what was decided, in one go; then publish and answer."""

@@ -44,6 +44,7 @@ OTHER = {
     "close_after": "2h",
     "max_sessions": "7",
     "max_waiting": "8",
+    "max_wait": "2s",
     "max_body_bytes": "1Mi",
     "max_batch_events": "9",
     "downstream": "http://collector:4318",
