@@ -22,12 +22,8 @@ from typing_extensions import override
 
 from sidecar.client import recall
 from sidecar.client.driving import adrive, drive
-from sidecar.client.pieces import Piece, Shown
+from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, path_of
 from sidecar.client.threads import Thread, Threads
-
-FRAME = 4  # tokens that a message takes beside its text
-IMAGE = 1_000  # tokens of an image, roughly
-PATHS = ("path", "file_path", "filename", "file", "relative_path")  # arguments of tools that name a file
 
 
 class TokenBudget(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -173,7 +169,7 @@ def _pieces(messages: Sequence[BaseMessage]) -> list[Piece]:
             pieces.append(Piece(id=id, kind="context", text=said, group=id, extra_tokens=FRAME))
         elif isinstance(message, ToolMessage) and message.tool_call_id in callers:
             caller, args = callers[message.tool_call_id]
-            path = next((args[name] for name in PATHS if isinstance(args.get(name), str)), None)
+            path = path_of(args)
             pieces.append(
                 _piece(message, id, kind="file" if path else "tool_result", group=caller, answers=True, path=path)
             )
@@ -190,7 +186,7 @@ def _piece(message: BaseMessage, id: str, **more: Any) -> Piece:
         id=id,
         text=_text(message),
         cuttable=isinstance(message.content, str),
-        extra_tokens=FRAME + IMAGE * images,
+        extra_tokens=FRAME + ATTACHED * images,
         **more,
     )
 

@@ -1,13 +1,28 @@
 """Pieces of a prompt, how they are shown, and the notes that stand where pieces are gone."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sidecar.client.replies import Kind
 from sidecar.client.tokens import Count
 
 NOTES = "archive-notes"  # the item that all notes together are to the ledger
 STUBS_PER_NOTE = 2
+FRAME = 4  # tokens that a message takes beside its text
+ATTACHED = 1_000  # tokens of an image or a file, roughly
+PATHS = ("path", "file_path", "filename", "file", "relative_path")  # arguments of tools that name a file
+
+
+def path_of(arguments: Mapping[str, Any]) -> str | None:
+    """The file that a tool's arguments name, if any does."""
+    return next((arguments[name] for name in PATHS if isinstance(arguments.get(name), str)), None)
+
+
+def digest(kind: str, *parts: object) -> str:
+    """An id for what has none: the same text at the same time is the same piece."""
+    return f"{kind}:{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

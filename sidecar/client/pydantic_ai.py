@@ -6,7 +6,6 @@ The history keeps every message; only what the model is shown is cleaned up, bef
 names the session. Needs the extra `pydantic-ai`.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -34,12 +33,8 @@ from typing_extensions import override
 
 from sidecar.client import recall
 from sidecar.client.driving import adrive
-from sidecar.client.pieces import Piece, Shown
+from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, digest, path_of
 from sidecar.client.threads import Thread, Threads
-
-FRAME = 4  # tokens that a message takes beside its text
-ATTACHED = 1_000  # tokens of an image or a file, roughly
-PATHS = ("path", "file_path", "filename", "file", "relative_path")  # arguments of tools that name a file
 
 
 class TokenBudget(AbstractCapability[Any]):
@@ -147,7 +142,7 @@ def _response(message: ModelResponse, callers: dict[str, tuple[str, dict[str, An
     other = sum(not isinstance(part, TextPart | ThinkingPart | ToolCallPart) for part in message.parts)
     extra = FRAME + ATTACHED * other
     if not calls:
-        id = _digest("said", message.timestamp, text)
+        id = digest("said", message.timestamp, text)
         plain = all(isinstance(part, TextPart) for part in message.parts)
         return Piece(id=id, kind="interaction", text=text, cuttable=plain, extra_tokens=extra)
     id = f"call:{calls[0].tool_call_id}"
@@ -167,7 +162,7 @@ def _request(message: ModelRequest, callers: dict[str, tuple[str, dict[str, Any]
         match part:
             case ToolReturnPart() | RetryPromptPart() if part.tool_call_id in callers:
                 caller, args = callers[part.tool_call_id]
-                path = next((args[name] for name in PATHS if isinstance(args.get(name), str)), None)
+                path = path_of(args)
                 plain = isinstance(part, ToolReturnPart) and isinstance(part.content, str)
                 yield Piece(
                     id=f"return:{part.tool_call_id}",
@@ -180,14 +175,14 @@ def _request(message: ModelRequest, callers: dict[str, tuple[str, dict[str, Any]
                     extra_tokens=FRAME,
                 )
             case SystemPromptPart():
-                id = _digest("system", part.timestamp, part.content)
+                id = digest("system", part.timestamp, part.content)
                 yield Piece(id=id, kind="prompt", text=part.content, pinned=True, extra_tokens=FRAME)
             case UserPromptPart():
                 contents = [part.content] if isinstance(part.content, str) else list(part.content)
                 text = "\n".join(each for each in contents if isinstance(each, str))
                 attached = sum(not isinstance(each, str) for each in contents)
                 yield Piece(
-                    id=_digest("asked", part.timestamp, text),
+                    id=digest("asked", part.timestamp, text),
                     kind="interaction",
                     text=text,
                     cuttable=isinstance(part.content, str),
@@ -195,13 +190,8 @@ def _request(message: ModelRequest, callers: dict[str, tuple[str, dict[str, Any]
                 )
             case _:
                 text = str(getattr(part, "content", "") or part)
-                id = _digest(part.part_kind, getattr(part, "timestamp", None), text)
+                id = digest(part.part_kind, getattr(part, "timestamp", None), text)
                 yield Piece(id=id, kind="context", text=text, pinned=True, extra_tokens=FRAME)
-
-
-def _digest(kind: str, *parts: object) -> str:
-    """An id for what has none: the same text at the same time is the same piece."""
-    return f"{kind}:{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}"
 
 
 # --- and back -------------------------------------------------------------------------------------------------------

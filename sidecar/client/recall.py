@@ -4,6 +4,7 @@
 that ends in a text for the model.
 """
 
+import json
 from collections.abc import Generator
 from typing import Any
 
@@ -14,6 +15,7 @@ from sidecar.client.window import Window
 
 SEARCH, RESTORE = "search_archive", "restore_from_archive"
 FOUND = 20
+NOWHERE = "This conversation has no archive."
 
 TOOLS: tuple[dict[str, Any], ...] = (
     {
@@ -39,6 +41,14 @@ TOOLS: tuple[dict[str, Any], ...] = (
 )
 
 Telling = Generator[Call[Any], Any, str]
+
+
+def argument(arguments: str, name: str) -> str:
+    """One argument of a tool's call, as the model wrote it; empty where it did not."""
+    try:
+        return str(json.loads(arguments or "{}").get(name, ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def search(session: SessionCalls, query: str = "") -> Telling:

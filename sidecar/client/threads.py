@@ -59,6 +59,10 @@ class Threads:
 
     def __getitem__(self, id: str) -> Thread:
         """The conversation whose session has this id."""
+        return self.open(id)
+
+    def open(self, id: str, **opening: Any) -> Thread:
+        """As by its id; where it is new, its session is opened as no other is: with a `parent`, say."""
         thread = self._threads.get(id)
         if thread is None:
             window = Window(
@@ -68,7 +72,8 @@ class Threads:
                 keep=self._keep,
                 content=self._content,
             )
-            session, awaited = self.client.session(id, **self._opening), self.aclient.session(id, **self._opening)
+            opening = {**self._opening, **opening}
+            session, awaited = self.client.session(id, **opening), self.aclient.session(id, **opening)
             thread = self._threads[id] = Thread(session, awaited, window)
             if len(self._threads) > MANY:
                 self._threads.popitem(last=False)
