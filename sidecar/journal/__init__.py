@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 from sidecar.budget.entries import AnyEntry
 from sidecar.budget.items import Kind
 from sidecar.budget.policy import Component
+from sidecar.budget.profile import Profile
 
 SessionId: TypeAlias = str
 
@@ -87,7 +88,8 @@ class Snapshot:
 class Journal(Protocol):
     """Where entries go. All methods raise `JournalError` when the store fails.
 
-    `append` is atomic per frame: entries, archive records and contents together or not at all. A frame whose `first` is
+    `append` is atomic per frame: entries, archive records, contents and what the entries teach of an agent
+    (journal/profiles.py) together or not at all. A frame whose `first` is
     not the session's next version is a `conflict` and stores nothing of that session; other frames are not affected.
     """
 
@@ -150,6 +152,16 @@ class Journal(Protocol):
 
     async def archive_record(self, session: SessionId, item: str) -> ArchiveRecord | None:
         """One record with its content."""
+        ...
+
+    # --- profiles ---------------------------------------------------------------------------------------------------
+
+    async def profiles(self, agents: Collection[str] | None = None) -> Mapping[str, Profile]:
+        """What is known of these agents, or of all (None), by agent; those of whom nothing is known are left out."""
+        ...
+
+    async def keep_profile(self, agent: str, profile: Profile | None) -> None:
+        """Store an agent's profile in place of its former one, or forget it (None)."""
         ...
 
     # --- snapshots --------------------------------------------------------------------------------------------------

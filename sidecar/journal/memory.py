@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from dataclasses import dataclass, field, replace
 
 from sidecar.budget.entries import Closed
+from sidecar.budget.profile import Profile
 from sidecar.journal import ArchiveRecord, Frame, Head, Outcome, SessionId, Snapshot, StoredEntry
 from sidecar.journal.archive import Archive, Erase, Forget, Keep, Operation, operations
 from sidecar.journal.codec import decode, encode
+from sidecar.journal.profiles import AGENTS, after_lessons, decode_profile, encode_profile, taught
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,12 @@ class MemoryJournal:
         self.shared = False
         self._shelves: dict[SessionId, _Shelf] = {}
         self._rows: list[_Row] = []  # in the order in which they were stored
+        self._profiles: dict[str, bytes] = {}  # by agent; what was learned last is last
 
     def replica(self, writer: str) -> "MemoryJournal":
         """Another door to the same memory."""
         other = MemoryJournal(writer=writer)
-        other._shelves, other._rows = self._shelves, self._rows
+        other._shelves, other._rows, other._profiles = self._shelves, self._rows, self._profiles
         other.shared = self.shared = True
         return other
 
@@ -128,6 +131,8 @@ class MemoryJournal:
         shelf.next_version += len(frame.entries)
         for operation in operations(frame):
             shelf.apply(operation, frame.written_at)
+        for agent, lessons in taught(frame).items():
+            self._keep(agent, after_lessons(self._profiles.get(agent), lessons, at=frame.written_at))
         return "stored"
 
     async def read(
@@ -181,6 +186,25 @@ class MemoryJournal:
         shelf = self._shelf(session)
         record = shelf.records.get(item)
         return record and replace(record, content=shelf.content(record))
+
+    # --- profiles ---------------------------------------------------------------------------------------------------
+
+    async def profiles(self, agents: Collection[str] | None = None) -> Mapping[str, Profile]:
+        """What is known of agents."""
+        return {
+            agent: decode_profile(data) for agent, data in self._profiles.items() if agents is None or agent in agents
+        }
+
+    async def keep_profile(self, agent: str, profile: Profile | None) -> None:
+        """Store a profile, or forget it."""
+        self._keep(agent, profile)
+
+    def _keep(self, agent: str, profile: Profile | None) -> None:
+        self._profiles.pop(agent, None)
+        if profile is not None:
+            self._profiles[agent] = encode_profile(profile)
+            if len(self._profiles) > AGENTS:
+                del self._profiles[next(iter(self._profiles))]
 
     # --- snapshots, and forgetting ----------------------------------------------------------------------------------
 

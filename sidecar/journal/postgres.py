@@ -1,8 +1,9 @@
 """The shared journal: one PostgreSQL database, or one that speaks like it, behind any number of sidecars.
 
-Nothing is locked. A frame is stored where it comes next in its session, and the primary key decides between two writers
-who believe that at once: one of them is told of a conflict, reads what the other wrote, and decides again. Each frame
-is a transaction of its own, so sessions never wait for each other, wherever their rows are.
+A frame is stored where it comes next in its session, and the primary key decides between two writers who believe that
+at once: one of them is told of a conflict, reads what the other wrote, and decides again. Each frame is a transaction
+of its own, so sessions never wait for each other, wherever their rows are; only frames that teach the same agent
+something (journal/profiles.py) do.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from sidecar.budget.entries import AnyEntry, Closed
+from sidecar.budget.profile import Profile
 from sidecar.journal import ArchiveRecord, Frame, Head, JournalError, Outcome, SessionId, Snapshot, StoredEntry
 from sidecar.journal import postgres_history as history
 from sidecar.journal.codec import decode, encode
@@ -24,7 +26,9 @@ from sidecar.journal.postgres_archive import (
     record_of,
     store_archive,
 )
+from sidecar.journal.postgres_profiles import PROFILES, keep, learn_frame
 from sidecar.journal.postgres_store import CONNECTIONS, Conflicting, Connection, Store
+from sidecar.journal.profiles import decode_profile, lessons
 
 _CHUNK = 256  # frames fetched at a time
 _LAST = 2**62  # a version that no session comes to
@@ -90,9 +94,10 @@ class PostgresJournal:
 
     async def _append(self, connection: Connection, frame: Frame) -> Outcome:
         archive = archive_statements(frame)
+        teaches = bool(lessons(frame))
         reopens = frame.first > 1 and frame.entries[0].type == "opened"
         try:
-            if not archive and not reopens:
+            if not archive and not reopens and not teaches:
                 return await self._store_frame(connection, frame)
             async with connection.transaction():
                 if reopens:  # it might be forgotten at this moment: `forget_session` takes the same lock
@@ -100,6 +105,8 @@ class PostgresJournal:
                 outcome = await self._store_frame(connection, frame)
                 if outcome == "stored":
                     await store_archive(connection, archive)
+                    if teaches:
+                        await learn_frame(connection, frame)
                 return outcome
         except Conflicting:
             return "conflict"
@@ -188,6 +195,18 @@ class PostgresJournal:
             return None
         texts = await self._fetch(CONTENT, session, item, rows[0][-1])
         return record_of(rows[0], content=texts[0][0] if texts else None)
+
+    # --- profiles ---------------------------------------------------------------------------------------------------
+
+    async def profiles(self, agents: Collection[str] | None = None) -> Mapping[str, Profile]:
+        """What is known of agents."""
+        rows = await self._fetch(PROFILES, None if agents is None else list(agents))
+        return {agent: decode_profile(state) for agent, state in rows}
+
+    async def keep_profile(self, agent: str, profile: Profile | None) -> None:
+        """Store a profile, or forget it."""
+        async with self._store.connection("cannot keep a profile") as connection, connection.transaction():
+            await keep(connection, agent, profile)
 
     # --- snapshots, and forgetting ----------------------------------------------------------------------------------
 

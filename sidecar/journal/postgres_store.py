@@ -19,7 +19,7 @@ from sidecar.journal import JournalError
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 SCHEMA = "token_budget"
-SCHEMA_VERSION = 1  # the last of schema/postgres-*.sql
+SCHEMA_VERSION = 2  # the last of schema/postgres-*.sql
 _MIGRATING = 0x746F6B62  # the advisory lock under which one replica at a time migrates
 CONNECTIONS = 8
 _CONNECT_SECONDS = 3.0

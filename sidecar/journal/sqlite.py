@@ -9,6 +9,7 @@ survives the machine; the flush takes milliseconds, so it happens in a thread.
     sqlite_log.py         the write-ahead log, moved into the file beside the commits
     sqlite_frames.py      frames: stored and read
     sqlite_archive.py     what a frame means for the archive
+    sqlite_profiles.py    what it teaches of its agent
     sqlite_history.py     where sessions stand, snapshots, and what is forgotten
     sqlite_forgetting.py  forgetting it, in pieces
 """
@@ -19,14 +20,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sidecar.budget.profile import Profile
 from sidecar.journal import ArchiveRecord, Frame, Head, JournalError, Outcome, SessionId, Snapshot, StoredEntry
 from sidecar.journal import sqlite_history as history
 from sidecar.journal.codec import decode
+from sidecar.journal.profiles import decode_profile
 from sidecar.journal.sqlite_access import Access, Durability
 from sidecar.journal.sqlite_archive import CONTENT, RECORD, RECORDS, pattern_of, record_of
 from sidecar.journal.sqlite_forgetting import forget_archive, forget_entries, forget_session
 from sidecar.journal.sqlite_frames import CHUNK, frame_before, read_frames, store_frames
 from sidecar.journal.sqlite_log import PAGE, Log
+from sidecar.journal.sqlite_profiles import PROFILES, keep
 
 
 class SqliteJournal:
@@ -142,6 +146,23 @@ class SqliteJournal:
             return None
         texts = await self._access.select(CONTENT, (session, item, rows[0][-1]))
         return record_of(rows[0], content=texts[0][0] if texts else None)
+
+    # --- profiles ---------------------------------------------------------------------------------------------------
+
+    async def profiles(self, agents: Collection[str] | None = None) -> Mapping[str, Profile]:
+        """What is known of agents."""
+        rows = await self._access.select(PROFILES, {"agents": None if agents is None else json.dumps(list(agents))})
+        return {agent: decode_profile(state) for agent, state in rows}
+
+    async def keep_profile(self, agent: str, profile: Profile | None) -> None:
+        """Store a profile, or forget it."""
+
+        def work() -> None:
+            with self._access.transaction("cannot keep a profile") as write:
+                keep(write, agent, profile)
+            self._log.pages += 2
+
+        await self._access.write(work)
 
     # --- snapshots, and forgetting ----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sidecar.journal import JournalError
 
 APPLICATION_ID = 0x54425343  # tells our files from other SQLite databases
-SCHEMA_VERSION = 2  # the last of schema/sqlite-*.sql
+SCHEMA_VERSION = 3  # the last of schema/sqlite-*.sql
 
 # Somebody looks into the file with another program: wait a moment for them, but do not hold the event loop for long.
 _BUSY_SECONDS = 0.25

@@ -9,6 +9,7 @@ from sidecar.journal.codec import encode
 from sidecar.journal.sqlite_archive import store_archive
 from sidecar.journal.sqlite_file import SqliteFile
 from sidecar.journal.sqlite_log import PAGE
+from sidecar.journal.sqlite_profiles import learn_frame
 
 Row: TypeAlias = tuple[SessionId, int, float, bytes, int]  # session, first, written_at, entries, place
 
@@ -28,7 +29,7 @@ _FRAME_BEFORE = "SELECT coalesce(max(first), 1) - 1 FROM frames WHERE session = 
 
 
 def store_frames(write: Callable[..., Any], frames: Sequence[Frame]) -> tuple[list[Outcome], int]:
-    """Store frames with what they mean for the archive: an outcome for each, and the pages written, about."""
+    """Store frames with what they mean for archive and profiles: an outcome for each, and the pages written, about."""
     outcomes: list[Outcome] = []
     size = 0
     for frame in frames:
@@ -38,7 +39,7 @@ def store_frames(write: Callable[..., Any], frames: Sequence[Frame]) -> tuple[li
             data = encode(frame.entries)
             closes = isinstance(frame.entries[-1], Closed)
             write(_STORE_FRAME, (frame.session, frame.first, len(frame.entries), frame.written_at, closes, data))
-            size += len(data) + store_archive(write, frame)
+            size += len(data) + store_archive(write, frame) + learn_frame(write, frame)
         outcomes.append("stored" if stored else "conflict")
     return outcomes, 2 + len(frames) + size // PAGE
 

@@ -10,6 +10,7 @@ import pytest
 
 from sidecar.budget.entries import AnyEntry, ItemPut
 from sidecar.journal import ArchiveRecord, Head, Journal, Snapshot
+from tests.journal.profile_contract import ProfileContract
 from tests.journal.shapes import closed, compressed, erased, frame, noted, opened, put, removed
 
 
@@ -32,7 +33,7 @@ def snapshot(version: int, session: str = "s", state: bytes = b"state") -> Snaps
     return Snapshot(session=session, version=version, written_at=1_000.0 + version, stamp="stamp", state=state)
 
 
-class JournalContract:
+class JournalContract(ProfileContract):
     # --- append and read
 
     async def test_what_is_appended_is_read_back_as_it_was(self, journal: Journal) -> None:

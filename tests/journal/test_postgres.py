@@ -71,7 +71,7 @@ async def test_a_database_of_a_newer_version_is_refused(open_journal, postgres):
     connection = await asyncpg.connect(postgres)
     await connection.execute("INSERT INTO token_budget.schema_versions VALUES (99, now())")
     await connection.close()
-    with pytest.raises(JournalError, match=r"a newer version .* \(schema 99, known up to 1\)"):
+    with pytest.raises(JournalError, match=r"a newer version .* \(schema 99, known up to 2\)"):
         await PostgresJournal(postgres, writer="w").open()
 
 

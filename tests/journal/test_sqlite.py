@@ -153,7 +153,7 @@ async def test_a_file_of_a_newer_version_is_refused(path):
         assert file.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         file.execute("PRAGMA user_version = 99")
     file.close()
-    with pytest.raises(JournalError, match=r"a newer version .* \(schema 99, known up to 2\)"):
+    with pytest.raises(JournalError, match=r"a newer version .* \(schema 99, known up to 3\)"):
         await journal.open()
 
 
