@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "run it, replay recorded sessions to it, and show what became of them",
     "replay": "send recorded sessions to a sidecar",
     "backtest": "run recorded sessions under several policies, and compare them",
+    "audit": "tell what filled the windows of coding agents, from their own transcripts, offline",
     "top": "watch the windows of a sidecar in the terminal",
     "inject": "run the Kubernetes admission webhook that puts the sidecar into pods",
     "openapi": "print the OpenAPI document of the HTTP API",
@@ -42,6 +43,7 @@ TOOLS: Mapping[str, str] = {
     "demo": "sidecar.lab.demo",
     "replay": "sidecar.lab.replay",
     "backtest": "sidecar.lab.backtest",
+    "audit": "sidecar.lab.audit",
     "top": "sidecar.lab.top",
     "inject": "sidecar.kubernetes.inject",
 }
