@@ -14,6 +14,7 @@ from sidecar.lab.backtest.aims import AIMS
 from sidecar.lab.backtest.arms import NAMES
 from sidecar.lab.backtest.course import Course, windows
 from sidecar.lab.backtest.files import PolicyError
+from sidecar.lab.backtest.journals import SCHEMES, of_journal
 from sidecar.lab.backtest.measures import Measures
 from sidecar.lab.backtest.parts import part_of, project_of
 from sidecar.lab.backtest.running import Contest, compare
@@ -29,7 +30,10 @@ WIDTH = 30  # of the bar of progress
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `backtest` takes."""
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="a recording (.jsonl, .jsonl.gz) or a folder of recordings"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a recording (.jsonl, .jsonl.gz), a folder of recordings, or a journal (sqlite:///PATH, postgresql://...)",
     )
     parser.add_argument(
         "--preset",
@@ -76,7 +80,7 @@ async def run(args: argparse.Namespace) -> int:
     )
     try:
         contest.arms()
-        courses = _courses(args.files, args.part)
+        courses = await _courses(args.files, args.part)
         outcome = await _compare(courses, contest, jobs=args.jobs)
         told = json.dumps(document(outcome), indent=1) + "\n" if args.json or args.format == "json" else ""
         if args.json:
@@ -95,8 +99,11 @@ async def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _courses(files: Sequence[Path], part: str) -> list[Course]:
-    courses = [course for course in windows(read(files)) if part in ("all", part_of(project_of(course.session)))]
+async def _courses(sources: Sequence[str], part: str) -> list[Course]:
+    found: list[Course] = []
+    for source in sources:
+        found += await of_journal(source) if source.startswith(SCHEMES) else windows(read([Path(source)]))
+    courses = [course for course in found if part in ("all", part_of(project_of(course.session)))]
     if not courses:
         raise RecordingError(f"--part {part}: none of the sessions belongs to it")
     return courses
