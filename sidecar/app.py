@@ -9,16 +9,19 @@ import contextlib
 import errno
 import logging
 import os
+import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
+from sidecar.access.entrance import Entrance
+from sidecar.access.guard import guarding
 from sidecar.budget.decide import Defaults
-from sidecar.config import Config
-from sidecar.config.forms import POSTGRES, Address, HostPort, UnixPath, sqlite_path
+from sidecar.config import Config, exposure
+from sidecar.config.forms import POSTGRES, Address, HostPort, UnixPath, masked, sqlite_path
 from sidecar.exporters.endpoint import telemetry_app
 from sidecar.exporters.forward import Downstream, Tee, endpoints
 from sidecar.exporters.live import Feed, LivePage, StreamApi
@@ -28,10 +31,11 @@ from sidecar.journal import Journal, JournalError
 from sidecar.journal.memory import MemoryJournal
 from sidecar.journal.sqlite import SqliteJournal
 from sidecar.ledger import Keep, Ledger, Limits
-from sidecar.receivers import Receiver, openapi
+from sidecar.receivers import Receiver, elsewhere, openapi
 from sidecar.receivers.api import SessionApi
+from sidecar.receivers.connections import Runner
 from sidecar.receivers.events import EventsApi
-from sidecar.receivers.otlp import OtlpReceiver
+from sidecar.receivers.otlp import PATHS, OtlpReceiver
 from sidecar.receivers.problems import answering_problems
 from sidecar.receivers.shortcut import take_short_way
 
@@ -42,6 +46,8 @@ FINISH_CALLS = 1.5
 FINISH_WRITES = 2.0
 FINISH_EXPORTS = 2.5  # what waits to go downstream and to the collector, or what `FINISH_ALL` leaves of it
 FINISH_ALL = 4.5
+FINISH_HEALTH = 0.5
+FLAGS = {"api": "--listen", "otlp": "--otlp", "telemetry": "--telemetry"}
 # Seconds between attempts to open a journal that does not work.
 FIRST_RETRY, LAST_RETRY = 0.25, 5.0
 
@@ -72,6 +78,7 @@ class Sidecar:
 
     def __init__(self, config: Config, *, journal: Journal, clock: Callable[[], float]) -> None:
         self.config = config
+        self.entrance = _entrance(config)
         self.exporter = Exporter(
             agent=config.agent, max_agents=config.max_agents, detail=config.metrics_detail, clock=clock
         )
@@ -122,9 +129,15 @@ class Sidecar:
             set_total=config.total_tokens,
             forward=self.tee,
             clock=clock,
+            admit=self.entrance.guard.admit,
         )
         self.stream = StreamApi(self.ledger, self.feed, dropped=self.exporter.dropped)
-        self.sessions = SessionApi(self.ledger, max_body_bytes=config.max_body_bytes, tracing=bool(tracing))
+        self.sessions = SessionApi(
+            self.ledger,
+            max_body_bytes=config.max_body_bytes,
+            tracing=bool(tracing),
+            admit=self.entrance.guard.admit,
+        )
         self.receivers: Sequence[Receiver] = (
             self.sessions,
             EventsApi(
@@ -142,46 +155,81 @@ class Sidecar:
         self.started = False
         self.ready = False
         self._opening: asyncio.Task[None] | None = None
-        self._api = self._runner(self._app(*self.receivers, documented=True), patience=FINISH_CALLS)
-        self._otlp = self._runner(self._app(self.otlp), patience=FINISH_CALLS)
-        self._telemetry = self._runner(telemetry_app(self.exporter.render, self), patience=0.5)
+        self._bound: dict[str, list[str]] = {"api": [], "otlp": [], "telemetry": []}
+        self._api = self._runner(self._app(*self.receivers, whole=True), "api", patience=FINISH_CALLS)
+        self._otlp = self._runner(self._app(self.otlp), "otlp", patience=FINISH_CALLS)
+        asking = () if self.entrance.telemetry is None else (self.entrance.telemetry.middleware(),)
+        self._telemetry = self._runner(
+            telemetry_app(self.exporter.render, self, asking=asking), "other", patience=FINISH_HEALTH
+        )
 
-    def _app(self, *receivers: Receiver, documented: bool = False) -> web.Application:
+    def _app(self, *receivers: Receiver, whole: bool = False) -> web.Application:
+        """An application. `whole`: with what the API has besides its receivers."""
         app = web.Application(
-            middlewares=[answering_problems(self.exporter)], client_max_size=self.config.max_body_bytes
+            middlewares=[answering_problems(self.exporter), guarding(self.entrance.guard, themselves=PATHS)],
+            client_max_size=self.config.max_body_bytes,
         )
         for receiver in receivers:
             app.add_routes(receiver.routes())
-        if documented:
+        if whole:
             app.add_routes(openapi.routes())
+            app.add_routes(elsewhere.routes(lambda: self._bound["telemetry"]))
         return app
 
-    @staticmethod
-    def _runner(app: web.Application, *, patience: float) -> web.AppRunner:
+    def _runner(self, app: web.Application, receiver: str, *, patience: float) -> web.AppRunner:
         # Bodies are unpacked where their size is watched (receivers/bodies.py), and not before.
-        return web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=patience)
+        return Runner(
+            app,
+            tally=self.exporter,
+            receiver=receiver,
+            access_log=None,
+            auto_decompress=False,
+            shutdown_timeout=patience,
+        )
 
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Open the journal and the listeners. Raises `OSError` where an address or a certificate cannot be used."""
+        for _, address in exposure.exposed(self.config):
+            raise OSError(errno.EACCES, f"{address.text} is beyond this machine, and nobody asks who calls")
         try:
             self.exporter.start()
+            self.entrance.start()
             await self._telemetry.setup()
-            await _listen(self._telemetry, self.config.telemetry, flag="--telemetry")
+            await self._listen("telemetry", self._telemetry, self.config.telemetry)
             await self._open_ledger()
             await self._start_exports()
             await self._api.setup()
             take_short_way(self._api, self.sessions.calls())
-            for address in self.config.listen:
-                await _listen(self._api, address, flag="--listen")
+            for each in self.config.listen:
+                await self._listen("api", self._api, each)
             await self._otlp.setup()
             if self.config.otlp is not None:
-                await _listen(self._otlp, self.config.otlp, flag="--otlp")
+                await self._listen("otlp", self._otlp, self.config.otlp)
         except BaseException:
             await self.stop()
             raise
         self.started = self.ready = True
+        self._tell_start()
+
+    async def _listen(self, name: str, runner: web.AppRunner, address: Address) -> None:
+        tls = self.entrance.context if isinstance(address, HostPort) and address.tls else None
+        if name == "telemetry" and self.entrance.telemetry is not None:
+            tls = self.entrance.telemetry.context
+        self._bound[name] += await _listen(runner, address, flag=FLAGS[name], tls=tls)
+
+    def _tell_start(self) -> None:
+        places = [f"{name} {' '.join(urls)}" for name, urls in self._bound.items() if urls]
+        log.info(
+            "serving: %s; journal %s; preset %s; tokens %s",
+            ", ".join(places),
+            masked(self.config.journal_url),
+            self.config.preset,
+            "asked for" if self.config.asks_for_tokens else "not asked for",
+        )
+        for address in exposure.unencrypted(self.config):
+            log.warning("tokens come to %s as they are: https:// before it encrypts them", address.text)
 
     async def stop(self) -> None:
         """Take no more calls, finish those under way, make everything durable. Under 5 seconds."""
@@ -198,9 +246,12 @@ class Sidecar:
         await self.ledger.stop(patience=FINISH_WRITES)
         await self._stop_exports(patience=min(FINISH_EXPORTS, latest - loop.time()))
         self.exporter.stop()
+        await self.entrance.stop()
         await self._telemetry.cleanup()
         for socket in sockets:
             socket.unlink(missing_ok=True)
+        for urls in self._bound.values():
+            urls.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -248,8 +299,20 @@ class Sidecar:
     @property
     def urls(self) -> Mapping[str, Sequence[str]]:
         """The addresses that are listened on, by what answers there; each an URL, or `unix:PATH`."""
-        runners = {"api": self._api, "otlp": self._otlp, "telemetry": self._telemetry}
-        return {name: list(_urls(runner)) for name, runner in runners.items()}
+        return {name: list(urls) for name, urls in self._bound.items()}
+
+
+def _entrance(config: Config) -> Entrance:
+    return Entrance(
+        tokens={"read": config.read_tokens, "write": config.write_tokens, "admin": config.admin_tokens},
+        bound=[address.host for _, address in exposure.listeners(config)],
+        hosts=config.hosts,
+        public=(*LivePage.public(), "/openapi.json"),
+        certificate=config.tls_certificate,
+        key=config.tls_key,
+        client_ca=config.tls_client_ca,
+        web_config=config.telemetry_web_config,
+    )
 
 
 def _downstream(config: Config) -> Downstream:
@@ -261,17 +324,20 @@ def _downstream(config: Config) -> Downstream:
             metrics=config.downstream_metrics,
         ),
         headers=config.downstream_headers,
+        withheld=("Authorization",) if config.asks_for_tokens else (),  # it has the token that was meant for us
         certificate=config.downstream_certificate,
         client_certificate=config.downstream_client_certificate,
         client_key=config.downstream_client_key,
     )
 
 
-async def _listen(runner: web.AppRunner, address: Address, *, flag: str) -> None:
+async def _listen(runner: web.AppRunner, address: Address, *, flag: str, tls: ssl.SSLContext | None) -> Sequence[str]:
+    """Listen there; the URLs of what was bound, more than one where a name has several addresses."""
+    before = len(runner.addresses)
     site: web.BaseSite
     match address:
         case HostPort(host, port):
-            site = web.TCPSite(runner, host, port)
+            site = web.TCPSite(runner, host, port, ssl_context=tls)
         case UnixPath(path):
             site = web.UnixSite(runner, path)
     try:
@@ -288,6 +354,8 @@ async def _listen(runner: web.AppRunner, address: Address, *, flag: str) -> None
         reason = os.strerror(number) if number in errno.errorcode else error.strerror or error
         advice = f"; {flag} takes another address, port 0 a free one" if number == errno.EADDRINUSE else ""
         raise OSError(error.errno, f"cannot listen on {address.text}: {reason}{advice}") from error
+    scheme = "http" if tls is None else "https"
+    return [_url(bound, scheme) for bound in runner.addresses[before:]]
 
 
 async def _check_unused(path: str) -> None:
@@ -305,6 +373,5 @@ def _sockets(runner: web.AppRunner) -> list[Path]:
     return [Path(bound) for bound in runner.addresses if isinstance(bound, str)]
 
 
-def _urls(runner: web.AppRunner) -> Iterator[str]:
-    for bound in runner.addresses:
-        yield f"http://{HostPort(*bound[:2]).text}" if isinstance(bound, tuple) else UnixPath(bound).text
+def _url(bound: Any, scheme: str) -> str:
+    return f"{scheme}://{HostPort(*bound[:2]).text}" if isinstance(bound, tuple) else UnixPath(bound).text

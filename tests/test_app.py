@@ -190,7 +190,7 @@ async def test_it_ends_in_time_with_idle_connections_and_a_call_that_hangs(http)
     await text(http, f"{app.urls['telemetry'][0]}/healthz")
     _, hanging = await asyncio.open_connection(host, int(port))
     hanging.write(
-        b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n["
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n["
     )
     await hanging.drain()
     begun = time.monotonic()

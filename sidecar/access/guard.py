@@ -20,6 +20,11 @@ from sidecar.access.tokens import Scope, Tokens
 
 Admit: TypeAlias = Callable[[web.Request, Scope], None]
 
+
+def admit_all(_request: web.Request, _scope: Scope) -> None:
+    """Ask nothing."""
+
+
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 FETCH_SITE, FETCH_DEST = "Sec-Fetch-Site", "Sec-Fetch-Dest"
 OTHERS = frozenset({"cross-site", "same-site"})  # the same site on another port is still another program's page
@@ -27,14 +32,23 @@ _REMEMBERED = 256
 
 
 class Guard:
-    """`tokens`: None where no token is asked for. `hosts`: names that this sidecar is reached by, besides its own.
+    """`tokens`: None where no token is asked for. `bound`: the hosts that are listened on.
 
-    `public`: paths, as they are in a request's first line, that anybody may read.
+    `hosts`: names that it is reached by besides, through a proxy too. `public`: paths, as they are in a request's first
+    line, that anybody may read.
     """
 
-    def __init__(self, tokens: Tokens | None, *, hosts: Collection[str] = (), public: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        tokens: Tokens | None,
+        *,
+        bound: Collection[str] = (),
+        hosts: Collection[str] = (),
+        public: Collection[str] = (),
+    ) -> None:
         self._tokens = tokens
         self._hosts = frozenset(host.lower() for host in hosts)
+        self._bound = frozenset(host.lower() for host in bound) | self._hosts
         self._public = frozenset(public)
         self._known: set[str] = set()
 
@@ -57,7 +71,7 @@ class Guard:
         if given is None or given in self._known:  # HTTP/1.0, which no browser speaks
             return
         host = host_of(given)
-        if is_loopback(host) or host in self._hosts:
+        if is_loopback(host) or host in self._bound:
             if len(self._known) < _REMEMBERED:
                 self._known.add(given)
             return
@@ -76,16 +90,13 @@ class Guard:
         origin = headers.get(ORIGIN)
         if origin is not None:
             authority = origin.partition("://")[2]
-            if not authority or (authority != headers.get(HOST) and host_of(authority) not in self._hosts):
+            if not authority or (authority != headers.get(HOST) and authority not in self._hosts):
                 raise Forbidden("a page of another origin may not call this sidecar")
         site = headers.get(FETCH_SITE)
         # Following a link to a page of ours, or to what is read, is no call by the page that has the link.
         followed = request.method in READING and headers.get(FETCH_DEST) == "document"
-        if site in OTHERS and not followed and not self._is_ours(origin):
+        if site in OTHERS and not followed:
             raise Forbidden("a page of another site may not call this sidecar")
-
-    def _is_ours(self, origin: str | None) -> bool:
-        return origin is not None and host_of(origin.partition("://")[2]) in self._hosts
 
     def _check_token(self, tokens: Tokens, request: web.Request, scope: Scope) -> None:
         given = request.headers.getall(AUTHORIZATION, ())

@@ -4,10 +4,11 @@ Healthy is who answers, started who has opened its listeners, ready who is not s
 does not work fails none of them: the agent's pod would go with it. It is a metric and an alert instead.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 
 class Life(Protocol):
@@ -24,8 +25,13 @@ class Life(Protocol):
         ...
 
 
-def telemetry_app(render: Callable[[str], Awaitable[tuple[bytes, str]]], life: Life) -> web.Application:
-    """The application of the listener. `render` gives the metrics for an `Accept` header, and their content type."""
+def telemetry_app(
+    render: Callable[[str], Awaitable[tuple[bytes, str]]], life: Life, *, asking: Sequence[Middleware] = ()
+) -> web.Application:
+    """The application of the listener. `render` gives the metrics for an `Accept` header, and their content type.
+
+    `asking`: what decides who may scrape.
+    """
 
     async def metrics(request: web.Request) -> web.Response:
         body, content_type = await render(request.headers.get("Accept", ""))
@@ -45,7 +51,7 @@ def telemetry_app(render: Callable[[str], Awaitable[tuple[bytes, str]]], life: L
     async def startupz(_: web.Request) -> web.Response:
         return _health(life.started)
 
-    app = web.Application()
+    app = web.Application(middlewares=asking)
     app.add_routes(
         [
             web.get("/metrics", metrics),

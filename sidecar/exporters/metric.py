@@ -23,6 +23,8 @@ EVENT_TYPES: Labels = (*EVENTS, "change_session", "erase_archive", OTHER)
 REJECTIONS: Labels = (
     "malformed",
     "invalid",
+    "unauthenticated",
+    "forbidden",
     "not_found",
     "method_not_allowed",
     "conflict",

@@ -16,13 +16,14 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_TYPE
 from aiohttp.typedefs import Handler
 
+from sidecar.access.guard import Admit, admit_all
 from sidecar.budget.commands import Command, Name, RestoreItem
 from sidecar.budget.replies import ArchiveRecordReply
 from sidecar.budget.report import directive_reply, item_reply, report, rfc3339
 from sidecar.journal import ArchiveRecord
 from sidecar.journal.readable import readable
 from sidecar.ledger import Ledger, Origin
-from sidecar.receivers.bodies import JSON, read_body
+from sidecar.receivers.bodies import JSON, NO_GUESSING, read_body
 from sidecar.receivers.callers import traced
 from sidecar.receivers.operations import BY_ID, OPERATIONS, SESSION, Operation, Restore
 from sidecar.receivers.requests import LAST_NUMBER, Query, named
@@ -31,7 +32,7 @@ from sidecar.receivers.shortcut import Call, Taker
 
 NAME: Shape[str] = Shape(Name)
 ORIGIN = Origin(receiver="api")
-HEADERS = {CONTENT_TYPE: JSON}
+HEADERS = {CONTENT_TYPE: JSON, **NO_GUESSING}
 encode = msgspec.json.Encoder().encode
 
 
@@ -47,9 +48,13 @@ def answer(body: Any, status: int = 200) -> web.Response:
 
 
 class SessionApi:
-    """Sessions, and everything below one. `tracing`: somebody wants to know the callers' trace contexts."""
+    """Sessions, and everything below one. `tracing`: somebody wants to know the callers' trace contexts.
 
-    def __init__(self, ledger: Ledger, *, max_body_bytes: int, tracing: bool = False) -> None:
+    `admit`: asked about what takes more than the right to write; that right is asked for before.
+    """
+
+    def __init__(self, ledger: Ledger, *, max_body_bytes: int, tracing: bool = False, admit: Admit = admit_all) -> None:
+        self._admit = admit
         self._ledger = ledger
         self._tracing = tracing
         self._limit = max_body_bytes
@@ -87,8 +92,11 @@ class SessionApi:
         empty = None if operation.optional_body is False else b"{}"
         answered = operation.answers_directives
         ledger, limit, tracing = self._ledger, self._limit, self._tracing
+        admit = self._admit if operation.admin else None
 
         async def take(request: web.Request, session: str) -> web.StreamResponse:
+            if admit is not None:
+                admit(request, operation.scope)
             body = await read_body(request, limit)
             command = shape.read(body or empty or b"")
             if isinstance(command, Restore):

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE
 
 JSON = "application/json"
+NO_GUESSING = {"X-Content-Type-Options": "nosniff"}  # of our answers: no browser takes data for a page or a script
 NDJSON = "application/x-ndjson"
 _GZIP = 16 + zlib.MAX_WBITS
 _GZIP_MEMBERS = 16  # each costs a copy of what follows it
@@ -32,10 +33,10 @@ class Undecodable(Exception):
 async def read_body(request: web.Request, limit: int, accept: Collection[str] = (JSON,)) -> bytes:
     """The body, unpacked. Empty where the request has none.
 
-    A body without a Content-Type is read as the first that is accepted.
+    A body must say what it is: without a Content-Type, any page could have a browser send it here unasked.
 
     Raises:
-        UnsupportedMedia: its Content-Type is none of `accept`, or its Content-Encoding is neither gzip nor identity.
+        UnsupportedMedia: its Content-Type is missing or none of `accept`, or it is packed otherwise than by gzip.
         TooLarge: it is over `limit` bytes, packed or unpacked.
         Undecodable: it is no gzip although its headers say so, or it ended early.
     """
@@ -44,9 +45,9 @@ async def read_body(request: web.Request, limit: int, accept: Collection[str] = 
         return b""
     kind = headers.get(CONTENT_TYPE)
     # Said as it mostly is, it need not be parsed.
-    if kind is not None and kind not in accept and request.content_type not in accept:
-        given, wanted = request.content_type, " or ".join(accept)
-        raise UnsupportedMedia(f"the body is {given}; send it with `Content-Type: {wanted}`", accept=accept)
+    if kind not in accept and (kind is None or request.content_type not in accept):
+        given = "does not say what it is" if kind is None else f"is {request.content_type}"
+        raise UnsupportedMedia(f"the body {given}; send it with `Content-Type: {' or '.join(accept)}`", accept=accept)
     coding = headers.get(CONTENT_ENCODING, "identity").strip().lower()
     if coding not in ("gzip", "x-gzip", "identity"):
         raise UnsupportedMedia(f"the body is encoded as {coding}; send it as it is, or as gzip", encoding="gzip")

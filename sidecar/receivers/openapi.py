@@ -16,11 +16,12 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 import sidecar
+from sidecar.access.tokens import Scope
 from sidecar.budget import replies
 from sidecar.budget.commands import Name
 from sidecar.budget.policy import Component
 from sidecar.receivers import operations, problems
-from sidecar.receivers.bodies import JSON, NDJSON
+from sidecar.receivers.bodies import JSON, NDJSON, NO_GUESSING
 from sidecar.receivers.events import event_type
 from sidecar.receivers.operations import OPERATIONS, Operation
 from sidecar.receivers.problems import ProblemReply
@@ -34,7 +35,12 @@ A *fact* (an item put, a window shown) always stands; only a *request* for token
 answer, not an error. A write that is answered is durable. A command whose `id` was seen before changes nothing, and
 its answer says `duplicate`. Errors are problem details (RFC 9457).
 """
+TOKENS = """\
+Asked for only where the sidecar is given files with tokens. Each token has scopes: `read`, `write` and `admin`, which
+has the others in it; the roles that a call names are the scopes that it takes.
+"""
 RETRY_AFTER = {"description": "Seconds to wait before trying again.", "schema": {"type": "integer", "minimum": 1}}
+CHALLENGE = {"description": "What is asked for, where a token would help (RFC 6750).", "schema": {"type": "string"}}
 REF = "#/components/schemas/"
 STREAM = """\
 Each message is an entry as the ledger's pages show it, with its `session`. The event `reset` says that entries are
@@ -77,6 +83,7 @@ def document() -> Schema:
                 "item": _path_parameter("item", "The item's id, percent-encoded."),
             },
             "responses": {kind.name: _problem(kind) for kind in problems.documented().values()},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": TOKENS}},
         },
     }
 
@@ -89,7 +96,7 @@ def routes() -> Iterable[web.RouteDef]:
         return msgspec.json.encode(document())
 
     async def openapi(_: web.Request) -> web.Response:
-        return web.Response(body=await asyncio.to_thread(encoded), content_type=JSON)
+        return web.Response(body=await asyncio.to_thread(encoded), content_type=JSON, headers=NO_GUESSING)
 
     return [web.get("/openapi.json", openapi)]
 
@@ -167,7 +174,7 @@ def _call(operation: Operation, bodies: dict[str, Schema]) -> Schema:
     responses |= {
         str(status): {"$ref": f"#/components/responses/{described[status].name}"} for status in _statuses(operation)
     }
-    call: Schema = {"operationId": operation.id, "summary": operation.summary}
+    call: Schema = {"operationId": operation.id, "summary": operation.summary, "security": _security(operation.scope)}
     text = " ".join(filter(None, (cleandoc(operation.body.__doc__ or "") if operation.body else "", operation.notes)))
     if text:
         call["description"] = text
@@ -192,6 +199,7 @@ def _stream() -> Schema:
     return {
         "operationId": "stream_entries",
         "summary": "Entries as they become durable",
+        "security": _security("read"),
         "description": STREAM,
         "parameters": [
             _query_parameter("session", "Only this session.", {"type": "string"}),
@@ -210,10 +218,15 @@ def _stream() -> Schema:
             },
             **{
                 str(status): {"$ref": f"#/components/responses/{described[status].name}"}
-                for status in (400, 404, 429, 500, 503)
+                for status in (400, 401, 403, 404, 429, 500, 503)
             },
         },
     }
+
+
+def _security(scope: Scope) -> list[Schema]:
+    """A token of this scope, or none where none is asked for."""
+    return [{"token": [scope]}, {}]
 
 
 def _query_parameter(name: str, meaning: str, schema: Schema) -> Schema:
@@ -222,13 +235,15 @@ def _query_parameter(name: str, meaning: str, schema: Schema) -> Schema:
 
 def _statuses(operation: Operation) -> Sequence[int]:
     """The problems that a call may answer."""
-    if operation.events:
-        return (400, 413, 415, 429, 500, 503)
-    if operation.body is not None:
-        return (
-            (400, 404, 409, 413, 415, 429, 500, 503) if not operation.creates else (400, 409, 413, 415, 429, 500, 503)
-        )
-    return (400, 404, 500, 503) if "{session}" in operation.path else (400, 500, 503)
+    found = {400, 401, 403, 500, 503}
+    if operation.body is not None or operation.events:
+        found |= {413, 415, 429}
+    if "{session}" in operation.path:
+        if operation.body is not None:
+            found.add(409)
+        if not operation.creates:
+            found.add(404)
+    return sorted(found)
 
 
 def _problem(kind: problems.Kind) -> Schema:
@@ -239,4 +254,6 @@ def _problem(kind: problems.Kind) -> Schema:
     }
     if kind.status in problems.RETRYABLE:
         response["headers"] = {"Retry-After": RETRY_AFTER}
+    if kind in problems.REFUSALS:
+        response["headers"] = {"WWW-Authenticate": CHALLENGE}
     return response

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from sidecar.access.tokens import Scope
 from sidecar.budget import commands, replies
 from sidecar.budget.commands import Name
 
@@ -111,6 +112,7 @@ class Operation:
     """One call. `body` is the command that its body describes (None: it has no body, and changes nothing).
 
     `creates`: it may answer 201. `events`: it reads a batch, which has its own body. `example` is a body that works.
+    `admin`: it needs the scope admin, where tokens are asked for.
     """
 
     id: str
@@ -122,9 +124,17 @@ class Operation:
     optional_body: bool = False
     creates: bool = False
     events: bool = False
+    admin: bool = False
     query: tuple[Query, ...] = ()
     example: Any = None
     notes: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        """What a token needs for it."""
+        if self.admin:
+            return "admin"
+        return "write" if self.events or self.body is not None else "read"
 
     @property
     def answers_directives(self) -> bool:
@@ -241,6 +251,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Erase archived items and their content",
         body=commands.EraseArchive,
         optional_body=True,
+        admin=True,
         reply=replies.ErasureReply,
         example={"item": "m1"},
     ),

@@ -14,10 +14,11 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from sidecar.access.errors import Forbidden, Unauthenticated
 from sidecar.budget.errors import BudgetError, Conflict, Invalid, NotFound
 from sidecar.journal import JournalError
 from sidecar.ledger import Overloaded, Tally
-from sidecar.receivers.bodies import TooLarge, Undecodable, UnsupportedMedia
+from sidecar.receivers.bodies import NO_GUESSING, TooLarge, Undecodable, UnsupportedMedia
 from sidecar.receivers.shapes import Malformed, NotJson
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class Kind:
 
 MALFORMED = Kind(400, "malformed", "The body cannot be read")
 INVALID = Kind(400, "invalid", "The request breaks a rule")
+UNAUTHENTICATED = Kind(401, "unauthenticated", "Nobody known asks")
+FORBIDDEN = Kind(403, "forbidden", "Who asks may not do this")
 NOT_FOUND = Kind(404, "not_found", "There is no such thing")
 NOT_ALLOWED = Kind(405, "method_not_allowed", "The method is not known here")
 CONFLICT = Kind(409, "conflict", "The request contradicts what is already so")
@@ -71,6 +74,8 @@ KINDS: Mapping[type[Exception], Kind] = {
     Malformed: INVALID,
     Undecodable: MALFORMED,
     Invalid: INVALID,
+    Unauthenticated: UNAUTHENTICATED,
+    Forbidden: FORBIDDEN,
     NotFound: NOT_FOUND,
     Conflict: CONFLICT,
     TooLarge: TOO_LARGE,
@@ -79,6 +84,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     JournalError: UNAVAILABLE,
 }
 HTTP_KINDS: Mapping[int, Kind] = {kind.status: kind for kind in (NOT_FOUND, NOT_ALLOWED, TOO_LARGE)}
+REFUSALS = (UNAUTHENTICATED, FORBIDDEN)
 RETRYABLE = frozenset({OVERLOADED.status, UNAVAILABLE.status})
 
 
@@ -108,7 +114,7 @@ class Problem:
         """The HTTP answer."""
         return web.Response(
             status=self.kind.status,
-            headers=self.headers,
+            headers={**NO_GUESSING, **self.headers},
             body=msgspec.json.encode(self.body),
             content_type=MEDIA_TYPE,
         )
@@ -129,6 +135,8 @@ def explain(error: Exception) -> Problem:
         return Problem(kind, detail, headers=_retry(error.retry_after))
     if isinstance(error, JournalError):
         return Problem(kind, detail, headers=_retry(JOURNAL_RETRY))
+    if isinstance(error, Unauthenticated | Forbidden):
+        return Problem(kind, detail, headers={"WWW-Authenticate": error.challenge} if error.challenge else {})
     if isinstance(error, UnsupportedMedia):
         accepted = {"Accept-Encoding": error.encoding} if error.encoding else {"Accept": ", ".join(error.accept)}
         return Problem(kind, detail, headers=accepted)
@@ -155,7 +163,7 @@ def _explain_http(error: web.HTTPException, request: web.Request) -> Problem:
 def answering_problems(tally: Tally) -> Middleware:
     """The middleware that answers every error as a problem, and OPTIONS with the methods that a path knows.
 
-    What was refused is tallied, but for reads: they bring in nothing.
+    What was refused is tallied, but for reads of whoever may read: they bring in nothing.
     """
 
     @web.middleware
@@ -171,7 +179,7 @@ def answering_problems(tally: Tally) -> Middleware:
             raise  # the client is gone
         except Exception as error:  # noqa: BLE001 - `explain` logs what it does not know
             problem = explain(error)
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD") or problem.kind in REFUSALS:
             tally.rejected("events" if request.path == EVENTS_PATH else "api", problem.kind.name)
         return problem.response()
 
@@ -182,6 +190,8 @@ def documented() -> Mapping[int, Kind]:
     """Status to kind, for the OpenAPI document."""
     kinds = (
         INVALID,
+        UNAUTHENTICATED,
+        FORBIDDEN,
         NOT_FOUND,
         NOT_ALLOWED,
         CONFLICT,

@@ -63,7 +63,7 @@ def trusting(authority: trustme.CA) -> Callable[..., ssl.SSLContext]:
         context = ssl.create_default_context()
         authority.configure_trust(context)
         if pair:
-            context.load_cert_chain(*pair)
+            context.load_cert_chain(pair[0], pair[1])
         return context
 
     return make
@@ -72,7 +72,7 @@ def trusting(authority: trustme.CA) -> Callable[..., ssl.SSLContext]:
 @pytest.fixture
 def token_files(tmp_path: Path) -> dict[str, tuple[str, ...]]:
     """A file for each scope; as settings."""
-    settings = {}
+    settings: dict[str, tuple[str, ...]] = {}
     for scope, token in (("read", READ), ("write", WRITE), ("admin", ADMIN)):
         path = tmp_path / f"{scope}.tokens"
         path.write_text(f"# {scope}\n{token}\n")

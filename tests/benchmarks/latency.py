@@ -66,5 +66,5 @@ async def _paced(server: Server, rate: float, seconds: float, run: str) -> list[
 
 def _request(number: int, run: str) -> bytes:
     body = f'{{"component": "working_memory", "tokens": 1, "request_id": "{run}-{number}"}}'
-    head = f"POST /v1/sessions/bench-{number % SESSIONS}/allocations HTTP/1.1\r\nHost: x\r\n"
+    head = f"POST /v1/sessions/bench-{number % SESSIONS}/allocations HTTP/1.1\r\nHost: localhost\r\n"
     return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()

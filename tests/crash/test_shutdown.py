@@ -18,7 +18,7 @@ async def test_sigterm_under_load_ends_with_0_in_under_5_seconds_and_loses_nothi
     idle = await asyncio.open_connection(address.hostname, address.port)
     hanging = await asyncio.open_connection(address.hostname, address.port)
     hanging[1].write(
-        b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n["
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n["
     )
     await asyncio.sleep(0.5)
     begun = time.monotonic()

@@ -336,11 +336,11 @@ async def test_json_is_taken_under_its_names(call, session, media):
     assert (await call("POST", f"{session}/allocations", body, Content_Type=media)).status == 200
 
 
-async def test_a_body_without_a_type_is_read_as_json(call, session):
+async def test_a_body_must_say_what_it_is(call, session):
     body = b'{"component":"working_memory","tokens":1}'
     url = f"{call.base}{session}/allocations"
     async with call.http.post(url, data=body, skip_auto_headers=["Content-Type"]) as answer:
-        assert answer.status == 200
+        assert answer.status == 415
 
 
 async def test_the_time_of_a_command_is_the_hosts(call, session):

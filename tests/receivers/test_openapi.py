@@ -66,7 +66,7 @@ def test_every_call_has_words_of_its_own_and_tells_all_its_problems():
     assert len(set(ids)) == len(ids)
     for (path, method), call in calls().items():
         assert call["summary"]
-        expected = {"400", "500", "503"}
+        expected = {"400", "401", "403", "500", "503"}
         if "{session}" in path and call["operationId"] != "open_session":
             expected.add("404")
         if path == "/v1/stream":

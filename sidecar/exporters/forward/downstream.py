@@ -34,10 +34,14 @@ _OURS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downstream:
-    """`endpoints`: a URL for each signal that is forwarded. `headers` are added, and win over those of the agent."""
+    """`endpoints`: a URL for each signal that is forwarded. `headers` are added, and win over those of the agent.
+
+    `withheld`: headers of the agent that were meant for us.
+    """
 
     endpoints: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     headers: tuple[tuple[str, str], ...] = ()
+    withheld: tuple[str, ...] = ()
     certificate: str | None = None
     client_certificate: str | None = None
     client_key: str | None = None
@@ -59,7 +63,7 @@ class Downstream:
         """The headers that a payload goes on with."""
         sent = CIMultiDict(headers)
         named = ",".join(sent.getall("Connection", ())).lower().split(",")
-        for name in (*_OURS, *(each.strip() for each in named)):
+        for name in (*_OURS, *self.withheld, *(each.strip() for each in named)):
             sent.popall(name, None)
         for name, _ in self.headers:
             sent.popall(name, None)

@@ -30,6 +30,7 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": CACHED,
 }
+DATA_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 # What Python knows of types depends on the machine.
 TYPES: Mapping[str, str] = {
     ".html": "text/html",
@@ -79,6 +80,11 @@ class LivePage:
             web.get("/live/{path:.+}", self.asset),
         ]
 
+    @staticmethod
+    def public() -> Iterable[str]:
+        """The paths of what is the same for everybody and tells nothing: the page and its files."""
+        return ["/", *(f"/live/{name}" for name in assets())]
+
     async def index(self, request: web.Request) -> web.Response:
         """The page itself."""
         return _serve(request, assets()[INDEX])
@@ -93,9 +99,7 @@ class LivePage:
     async def history(self, request: web.Request) -> web.Response:
         """A window's levels over time (`history`)."""
         body = await history(self._ledger, request.match_info["session"])
-        return web.Response(
-            body=msgspec.json.encode(body), content_type="application/json", headers={"Cache-Control": "no-store"}
-        )
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=DATA_HEADERS)
 
 
 def _serve(request: web.Request, asset: Asset) -> web.Response:

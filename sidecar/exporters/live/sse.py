@@ -7,6 +7,7 @@ from aiohttp import web
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
     "X-Accel-Buffering": "no",  # a proxy in between should pass each event on at once
 }
 RETRY = 1000  # milliseconds after which a browser connects again

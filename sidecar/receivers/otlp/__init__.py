@@ -13,6 +13,6 @@ In the order of the flow:
     attribution.py      what fills it; calibration.py learns how large our estimates are to a provider
 """
 
-from sidecar.receivers.otlp.receiver import Forward, OtlpReceiver
+from sidecar.receivers.otlp.receiver import PATHS, Forward, OtlpReceiver
 
-__all__ = ["Forward", "OtlpReceiver"]
+__all__ = ["PATHS", "Forward", "OtlpReceiver"]

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from sidecar.access.guard import Admit, admit_all
 from sidecar.journal import JournalError
 from sidecar.ledger import Ledger, Overloaded, Tally
 from sidecar.receivers.bodies import TooLarge, Undecodable, UnsupportedMedia, gunzip
@@ -25,10 +26,11 @@ from sidecar.receivers.problems import explain
 _log = logging.getLogger(__name__)
 
 SLICE = 0.005  # seconds of reading after which others get the event loop
+PATHS = frozenset(f"/v1/{signal}" for signal in SIGNALS)
 PAYLOADS_AT_ONCE = 8  # payloads of the largest size that may be under way together
 
 # google.rpc.Code by HTTP status (its own mapping, read backwards).
-_CODES: Mapping[int, int] = {400: 3, 404: 5, 409: 10, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
+_CODES: Mapping[int, int] = {400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
 
 
 class Forward(Protocol):
@@ -49,7 +51,7 @@ class Forward(Protocol):
 class OtlpReceiver:
     """The three routes. Mount it on any number of listeners; `close` it before the ledger stops."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part that the wiring gives it
         self,
         ledger: Ledger,
         tally: Tally,
@@ -60,8 +62,13 @@ class OtlpReceiver:
         forward: Forward | None = None,
         clock: Callable[[], float] = time.time,
         bounds: Bounds | None = None,
+        admit: Admit = admit_all,
     ) -> None:
-        """`set_total`: the window's size, where the operator set one; `clock`: seconds since the epoch."""
+        """`set_total`: the window's size, where the operator set one; `clock`: seconds since the epoch.
+
+        `admit`: asked about each request before its body is read.
+        """
+        self._admit = admit
         self._reader = Reader(ledger, auto_open=auto_open, clock=clock, set_total=set_total, bounds=bounds)
         self._tally = tally
         self._limit = max_body_bytes
@@ -113,7 +120,9 @@ class OtlpReceiver:
         return receive
 
     async def _receive(self, signal: Signal, request: web.Request) -> web.Response:
-        media = request.content_type if "Content-Type" in request.headers else PROTOBUF
+        self._admit(request, "write")
+        # A body must say what it is: any page could have a browser send one that does not.
+        media = request.content_type if "Content-Type" in request.headers or request.body_exists else PROTOBUF
         if media not in MEDIA:
             wanted = " or ".join(MEDIA)
             raise UnsupportedMedia(f"the body is {media}; send it with `Content-Type: {wanted}`", accept=MEDIA)

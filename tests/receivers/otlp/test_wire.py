@@ -200,7 +200,7 @@ async def test_a_body_that_ends_early_is_dropped_and_disturbs_nothing(otlp, stor
     host, port = otlp.app.urls["otlp"][0].removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(
-        b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{"
+        b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n{"
     )
     await writer.drain()
     writer.close()
