@@ -84,9 +84,7 @@ _ARMS: dict[str, Arm] = {}  # of a process that works
 def _prepare(contest: Contest) -> None:
     """Make a process ready: it ends when it is told to, not by the terminal's Ctrl-C, which is for the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for arm in contest.arms():
-        _ARMS[arm.name] = arm
-        add_preset(arm.policy)
+    _ARMS.update({arm.name: arm for arm in contest.arms()})
 
 
 def _work(job: Job, total: int | None) -> list[Measures]:
@@ -95,7 +93,11 @@ def _work(job: Job, total: int | None) -> list[Measures]:
 
 
 def measured(courses: Iterable[Course], arm: Arm, *, total: int | None = None) -> list[Measures]:
-    """Run windows under one policy, one after the other; `total` as in `Contest`."""
+    """Run windows under one policy, one after the other; `total` as in `Contest`.
+
+    From then on the engine of this process knows the policy by its name.
+    """
+    add_preset(arm.policy)
     outcome = []
     profiles: dict[str, Profile] = {}  # by agent, what its sessions so far have taught
     for course in courses:
