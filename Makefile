@@ -60,7 +60,7 @@ lock: .venv/dev.stamp ## choose the versions that the image is built from, with 
 	@$(PIP) install uv
 	compile() { $(BIN)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-annotate "$$@"; }
 	note="# Written by \`make lock\`: what the image is built from, for every platform."
-	{ echo "$$note"; compile --upgrade --extra postgres pyproject.toml; } > requirements.txt.new
+	{ echo "$$note"; compile --upgrade --extra postgres --extra web-config pyproject.toml; } > requirements.txt.new
 	{ echo "$$note"; echo 'hatchling' | compile --upgrade -; } > requirements-build.txt.new
 	mv requirements.txt.new requirements.txt
 	mv requirements-build.txt.new requirements-build.txt
