@@ -81,11 +81,12 @@ class Profile:
 NOTHING_KNOWN = Profile()
 
 Lesson: TypeAlias = TaskCompleted | Learned
+_LESSONS = (TaskCompleted, Learned)  # a union written where it is used would be made for each entry
 
 
 def lesson_of(entry: AnyEntry) -> tuple[str, Lesson] | None:
     """The agent that learns from this entry, and the entry; None for those that teach nothing."""
-    if isinstance(entry, TaskCompleted | Learned) and entry.agent is not None:
+    if isinstance(entry, _LESSONS) and entry.agent is not None:
         return entry.agent, entry
     return None
 

@@ -10,6 +10,7 @@ run between turns, so nobody sees what is not durable. One owner, no locks.
     turn.py        what one turn has decided and has still to store
     deciding.py    how a turn decides them
     outage.py      the time in which the journal takes no writes
+    profiles.py    what is known of agents
     history.py     sessions out of the journal, from their snapshots
     snapshots.py   when those are taken
     contention.py  sessions that another replica writes to as well

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from sidecar.budget.commands import Command, EraseArchive, ExpireSession, OpenSession, RestoreItem
 from sidecar.budget.decide import Decision, Defaults, decide
@@ -10,6 +11,7 @@ from sidecar.budget.session import Session
 from sidecar.journal import Journal, JournalError, SessionId
 from sidecar.ledger.contention import Contention
 from sidecar.ledger.contract import Ask, Limits, Overloaded
+from sidecar.ledger.profiles import Profiles
 from sidecar.ledger.queue import Queue
 from sidecar.ledger.residents import Residents
 from sidecar.ledger.turn import Turn, Waiting
@@ -30,6 +32,7 @@ class Decider:
         contested: Contention,
         *,
         defaults: Defaults,
+        profiles: Profiles,
         limits: Limits,
         stopwatch: Callable[[], float],
         on_dropped: Callable[[str, str, int], None],
@@ -37,7 +40,8 @@ class Decider:
         self._journal = journal
         self._residents = residents
         self._contested = contested
-        self._defaults = defaults
+        self._defaults = replace(defaults, profiles=profiles.known)
+        self._profiles = profiles
         self._limits = limits
         self._stopwatch = stopwatch
         self._on_dropped = on_dropped
@@ -73,6 +77,8 @@ class Decider:
             self._check_room(turn, ask, session)
             item = _archived_item(ask.command)
             archived = None if item is None else await self._journal.archive_record(ask.session, item)
+            if self._journal.shared:
+                await self._profiles.before(ask.command, session, agent=self._defaults.agent)
             begun = self._stopwatch()
             decision = decide(
                 session,
@@ -97,6 +103,7 @@ class Decider:
             return 0.0
         if decision.contents:
             self._bound_contents(decision)
+        self._profiles.expect(decision, at=turn.now)
         turn.add(waiting, decision, seconds - sum([run.duration for run in decision.runs]))
         return seconds
 

@@ -4,17 +4,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sidecar.budget.commands import Command, ExpireSession, LapseLeases
 from sidecar.budget.decide import Defaults
 from sidecar.budget.errors import BudgetError, NotFound
+from sidecar.budget.profile import Profile
 from sidecar.budget.replies import SessionSummary
 from sidecar.budget.report import summary
 from sidecar.budget.session import Session
 from sidecar.journal import ArchiveRecord, Journal, JournalError, SessionId, StoredEntry
 from sidecar.journal.freezing import thaw
 from sidecar.ledger.contract import Ask, Limits, Origin, Overloaded, Reply, SessionView, Sink
+from sidecar.ledger.profiles import Profiles
 from sidecar.ledger.residents import Residents
 from sidecar.ledger.retention import Keep, Retention
 from sidecar.ledger.snapshots import Snapshots
@@ -67,10 +69,13 @@ class Ledger:
         )
         self._keep = keep or Keep()
         self._retention = Retention(journal, self._residents, self._keep, dropped=on_dropped, clock=clock)
+        defaults = defaults or Defaults()
+        self._profiles = Profiles(journal, defaults.profiles)
         self._writer = Writer(
             journal,
             self._residents,
-            defaults=defaults or Defaults(),
+            defaults=defaults,
+            profiles=self._profiles,
             sinks=sinks,
             limits=self._limits,
             clock=clock,
@@ -85,6 +90,7 @@ class Ledger:
         """Open the journal, rebuild every open session from it, begin to take turns. Raises `JournalError`."""
         await self._journal.open()
         try:
+            await self._profiles.load()
             for past in await self._residents.restore():
                 self._snapshots.found(past.session.id, past.snapshot)
                 self._snapshots.grown(past.session)
@@ -240,6 +246,22 @@ class Ledger:
             await self.view(session)
             raise NotFound(f"item {item!r} is not in this session's archive", path="item")
         return record
+
+    # --- what is known of agents ------------------------------------------------------------------------------------
+
+    async def profiles(self) -> Mapping[str, Profile]:
+        """What is known of agents, by agent in order: given by the operator, or learned. Raises `JournalError`."""
+        if self._journal.shared:
+            await self._profiles.load()
+        return dict(sorted(self._profiles.known.items()))
+
+    async def keep_profile(self, agent: str, profile: Profile | None) -> None:
+        """Have an agent's next session start from this profile, or forget what was learned of it (None).
+
+        Raises `JournalError`.
+        """
+        await self.settled()
+        await self._profiles.keep(agent, profile)
 
     # --- idle sessions ----------------------------------------------------------------------------------------------
 

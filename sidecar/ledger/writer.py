@@ -17,6 +17,7 @@ from sidecar.ledger.contention import Contention
 from sidecar.ledger.contract import Ask, Limits, Record, Reply, Sink
 from sidecar.ledger.deciding import Decider
 from sidecar.ledger.outage import Outage
+from sidecar.ledger.profiles import Profiles
 from sidecar.ledger.queue import Queue
 from sidecar.ledger.residents import Residents
 from sidecar.ledger.turn import Batch, Turn, Waiting
@@ -40,6 +41,7 @@ class Writer:
         residents: Residents,
         *,
         defaults: Defaults,
+        profiles: Profiles,
         sinks: Sequence[Sink],
         limits: Limits,
         clock: Callable[[], float],
@@ -50,6 +52,7 @@ class Writer:
     ) -> None:
         self._journal = journal
         self._residents = residents
+        self._profiles = profiles
         self._sinks = sinks
         self._limits = limits
         self._clock = clock
@@ -67,6 +70,7 @@ class Writer:
             residents,
             self._contested,
             defaults=defaults,
+            profiles=profiles,
             limits=limits,
             stopwatch=stopwatch,
             on_dropped=on_dropped,
@@ -175,6 +179,7 @@ class Writer:
             if self._on_append is not None:
                 failed = any(isinstance(outcome, Exception) for outcome in outcomes.values())
                 self._on_append(self._stopwatch() - begun, turn.entries(), not failed)
+            await self._profiles.settle()
         if self._journal.shared:
             await self._look_at_unchanged(turn, outcomes)
         # What was decided on a copy leaves what is in memory as it was; all other sessions are to be read again.
