@@ -182,10 +182,17 @@ class Audit:
         return sum(window.within is None for window in self.windows)
 
 
+def project_path(windows: Sequence[Window], window: Window, path: str) -> str:
+    """A path within a project, with the project's name before it where windows of several are told of together."""
+    alone = len({other.project for other in windows}) == 1
+    return path if alone or path.startswith(("/", "~")) or path[1:2] == ":" else f"{window.project}/{path}"
+
+
 def total(windows: Sequence[Window], of: str) -> dict[str, Tally]:
     """Add up `origins`, `servers`, `files` or `skills` over windows, what was carried furthest first."""
     sums: dict[str, Tally] = {}
     for window in windows:
         for name, tally in getattr(window, of).items():
-            sums.setdefault(name, Tally()).add(tally)
+            shown = project_path(windows, window, name) if of == "files" else name
+            sums.setdefault(shown, Tally()).add(tally)
     return dict(sorted(sums.items(), key=lambda each: (-each[1].carried, -each[1].tokens, each[0])))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from sidecar.budget.policy import COMPONENTS
-from sidecar.lab.audit.findings import Audit, Reread, Tally, Window, total
+from sidecar.lab.audit.findings import Audit, Reread, Tally, Window, project_path, total
 from sidecar.lab.audit.summary import carried, percent, short, sum_cost
 from sidecar.lab.style import count, duration
 
@@ -27,11 +27,17 @@ Cell: TypeAlias = str | Stack
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A heading and how its cells stand. A column that `gives` is the first to be left out of a narrow terminal."""
+    """A heading and how its cells stand on a terminal that is too narrow for all of them.
+
+    Columns that `gives` are left out, the highest number first. Names are cut to `least` characters: at their
+    beginning, for paths and sessions differ at their end; `prose` is cut at its end.
+    """
 
     heading: str
     align: Align = "right"
     gives: int = 0
+    least: int = 16
+    prose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,7 @@ def heading(audit: Audit) -> str:
 def sections(audit: Audit, rows: int) -> Iterator[Section]:
     """All tables that have something to show, each with at most `rows` rows."""
     yield _windows(audit, rows)
+    yield _fillings(audit, rows)
     yield _tallies(audit, rows, "origins", "What filled them", "source", "tools with their results, and all else")
     for of, title, word in (
         ("servers", "MCP servers", "server"),
@@ -82,12 +89,12 @@ def sections(audit: Audit, rows: int) -> Iterator[Section]:
 
 
 def _windows(audit: Audit, rows: int) -> Section:
-    ordered = sorted(audit.windows, key=lambda window: (-window.fill, window.session))
+    ordered = _fullest(audit)
     return Section(
         title="Windows",
         note="the fullest first, each at the call where it was largest",
         columns=[
-            Column("window", "left"),
+            Column("window", "left", least=28),
             Column("model", "left", gives=3),
             Column("lasted", gives=4),
             Column("calls", gives=2),
@@ -111,6 +118,43 @@ def _windows(audit: Audit, rows: int) -> Section:
         ],
         more=len(ordered) - rows,
     )
+
+
+def _fillings(audit: Audit, rows: int) -> Section:
+    return Section(
+        title="What filled each",
+        note="of its largest prompt",
+        columns=[
+            Column("window", "left"),
+            Column("largest at", gives=1),
+            Column("after", gives=2),
+            Column("mostly", "left", least=48, prose=True),
+            Column("and of files, most", "left", gives=3),
+        ],
+        rows=[
+            [
+                window.session,
+                f"call {window.peak_call:,}",
+                duration(window.peak_at),
+                ", ".join(_parts(window, window.origins, 3)),
+                ", ".join(_parts(window, window.files, 1)),
+            ]
+            for window in _fullest(audit)[:rows]
+        ],
+        more=len(audit.windows) - rows,
+    )
+
+
+def _parts(window: Window, tallies: Mapping[str, Tally], most: int) -> Iterator[str]:
+    """The largest parts of a window's peak, with their shares."""
+    ordered = sorted(tallies.items(), key=lambda each: (-each[1].at_peak, each[0]))
+    for name, tally in ordered[:most]:
+        if tally.at_peak:
+            yield f"{name} {percent(tally.at_peak, window.peak)}"
+
+
+def _fullest(audit: Audit) -> list[Window]:
+    return sorted(audit.windows, key=lambda window: (-window.fill, window.session))
 
 
 def _tallies(audit: Audit, rows: int, of: str, title: str, word: str, note: str) -> Section:
@@ -152,7 +196,7 @@ def _largest(audit: Audit, rows: int) -> Section:
         title="Largest pieces",
         note="one result, text or prompt at a time",
         columns=[
-            Column("what", "left"),
+            Column("what", "left", least=20, prose=True),
             Column("file or skill", "left", gives=1),
             Column("window", "left", gives=2),
             Column("after", gives=3),
@@ -173,7 +217,7 @@ def _compactions(audit: Audit, rows: int) -> Section:
         title="Compactions",
         note="silent: only the bill tells of it; repaid: the next prompt's tokens that were not in the prompt cache",
         columns=[
-            Column("window", "left"),
+            Column("window", "left", least=28),
             Column("after", gives=2),
             Column("trigger", "left", gives=1),
             Column("before"),
@@ -204,7 +248,8 @@ def _rereads(audit: Audit, rows: int) -> Section:
     merged: dict[str, Reread] = {}
     for window in audit.windows:
         for path, reread in window.rereads.items():
-            known = merged.setdefault(path, Reread(path=path))
+            shown = project_path(audit.windows, window, path)
+            known = merged.setdefault(shown, Reread(path=shown))
             for name in ("reads", "windows", "tokens", "same", "same_tokens"):
                 setattr(known, name, getattr(known, name) + getattr(reread, name))
     ordered = sorted(merged.values(), key=lambda reread: (-reread.tokens, reread.path))

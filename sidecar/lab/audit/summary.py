@@ -49,15 +49,15 @@ def _filled(audit: Audit) -> str:
     origins = total(audit.windows, "origins")
     whole = sum(tally.carried for tally in origins.values()) or sum(tally.tokens for tally in origins.values())
     parts = [(name, tally.carried or tally.tokens) for name, tally in origins.items()][:3]
-    named = _listed(f"{name} ({percent(part, whole)})" for name, part in parts)
+    named = _listed(f"{name}{' was' * (at == 0)} {percent(part, whole)}" for at, (name, part) in enumerate(parts))
     fullest = max(audit.windows, key=lambda window: window.fill)
     over = sum(window.fill >= NEAR for window in audit.windows)
     crowd = (
-        f"{count(over, 'window')} of {len(audit.windows):,} came within a tenth of the limit"
+        f"{over:,} of {count(len(audit.windows), 'window')} came within a tenth of the limit"
         if over
         else f"the fullest of {count(len(audit.windows), 'window')} reached {percent(fullest.peak, fullest.limit)}"
     )
-    return f"What your model calls carried most was {named}; {crowd}."
+    return f"Of all that your model calls carried, {named}; {crowd}."
 
 
 def _wasted(audit: Audit) -> str:
@@ -90,7 +90,7 @@ def _changed(audit: Audit) -> str:
     needed = f", {percent(best.readmitted_tokens, best.freed_tokens)} of them needed again" if best.freed_tokens else ""
     spared = f", and spared {best.spared:,} of {count(cuts, 'compaction')}" if cuts else ""
     refused = (
-        f"refused nothing in {best.windows - best.refused_windows:,} of {count(best.windows, 'window')}"
+        f"refused something in {best.refused_windows:,} of {count(best.windows, 'window')}"
         if best.refused_windows
         else "refused nothing"
     )

@@ -1,5 +1,6 @@
 """An audit on a terminal: the summary, then tables as wide as it is."""
 
+import re
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
@@ -12,14 +13,14 @@ from sidecar.lab.table import HEADINGS
 
 GAP = 2
 BAR = 24
-NARROWEST = 16  # of a column of names, before another is left out
-SHORTEST = 8  # of a name that is cut
+UNIT = re.compile(r"(?<=\d) (?=%|[kMG]\b)")
+JOINED = "\N{NO-BREAK SPACE}"
 ROOM = 110  # characters of text in a line, however wide the terminal is
 
 
 def report(audit: Audit, style: Style, *, width: int, rows: int) -> str:
     """Write everything, in lines of at most `width` characters."""
-    lines = [style.paint(cut(heading(audit), width), "bold"), ""]
+    lines = [style.paint(line, "bold") for line in _text(heading(audit), width).splitlines()] + [""]
     lines += [_text(sentence, width) for sentence in summary(audit)]
     for section in sections(audit, rows):
         lines += ["", *_section(section, style, width)]
@@ -61,7 +62,8 @@ def _line(cells: Sequence[Cell], columns: Sequence[Column], widths: Sequence[int
 def _cell(cell: Cell, column: Column, width: int, style: Style) -> str:
     if isinstance(cell, Stack):
         return style.stack(cell.ratios, width)
-    shown = cut(cell, width, ellipsis="…" if style.blocks else "~")
+    ellipsis = "…" if style.blocks else "~"
+    shown = cut(cell[::-1], width, ellipsis=ellipsis)[::-1] if column.prose else cut(cell, width, ellipsis=ellipsis)
     return f"{shown:>{width}}" if column.align == "right" else f"{shown:<{width}}"
 
 
@@ -77,11 +79,14 @@ def _kept(section: Section, width: int) -> list[int]:
 
 
 def _least(section: Section, index: int) -> int:
+    """What a column needs at least: numbers all of it, names and bars a part."""
     column = section.columns[index]
-    if column.align == "bar":
-        return BAR // 2
     full = _full(column, [row[index] for row in section.rows])
-    return full if column.align == "right" else min(full, NARROWEST)
+    return full if column.align == "right" else min(full, _floor(column))
+
+
+def _floor(column: Column) -> int:
+    return BAR // 2 if column.align == "bar" else column.least
 
 
 def _full(column: Column, cells: Sequence[Cell]) -> int:
@@ -94,7 +99,9 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: in
     """Numbers get what they need; what is too much is taken from the widest names first, a character at a time."""
     widths = [_full(column, [row[index] for row in rows]) for index, column in enumerate(columns)]
     while sum(widths) + GAP * (len(widths) - 1) > width:
-        names = [index for index, column in enumerate(columns) if column.align != "right" and widths[index] > SHORTEST]
+        names = [
+            index for index, column in enumerate(columns) if column.align != "right" and widths[index] > _floor(column)
+        ]
         if not names:
             break
         widths[max(names, key=lambda index: widths[index])] -= 1
@@ -102,10 +109,11 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: in
 
 
 def _text(sentence: str, width: int, *, indent: str = "") -> str:
+    # A number stays with its unit.
     return fill(
-        sentence,
+        UNIT.sub(JOINED, sentence),
         min(width, ROOM),
         initial_indent=indent,
         subsequent_indent=f"{indent}  " if indent else "",
         break_on_hyphens=False,
-    )
+    ).replace(JOINED, " ")

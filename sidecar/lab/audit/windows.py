@@ -157,7 +157,7 @@ class _Course:
         window.largest = [
             self._named(held, window.calls)
             for held in heapq.nlargest(LARGEST, everything, key=lambda held: held.step.tokens)
-            if held.step.tokens
+            if held.step.tokens and held.step.kind != "system_hidden"  # no piece, but a sum of many
         ]
         return True
 

@@ -49,7 +49,7 @@ class Recorded:
             counted=tokens(line.get("tokens")),
             time=time(line.get("ts")),
             name=name(line.get("name")),
-            path=name(line.get("path")),
+            path=_path(session, line.get("path")),
             digest=name(line.get("fingerprint")),
             skill=skill,
             bill=_bill(usage),
@@ -77,6 +77,12 @@ class Recorded:
     def labels(self) -> Mapping[str, str]:
         """Recordings do not name their sub-agents' types."""
         return {}
+
+
+def _path(session: str, path: Any) -> str | None:
+    """Stand-ins for paths are stable within their session only: its id tells them apart."""
+    shown = name(path)
+    return f"{session[-6:]}/{shown}" if shown else None
 
 
 def _bill(usage: Mapping[str, Any]) -> Bill | None:
