@@ -236,7 +236,7 @@ class Config:
         "COUNT",
     )
     max_wait: float = setting(
-        1.0,
+        0.25,
         "a command that would wait longer for its turn is answered 429; sessions have their turns one after the other",
         forms.duration,
         "DURATION",

@@ -31,7 +31,7 @@ class Limits:
     """
 
     waiting_commands: int = 10_000
-    waiting_seconds: float = 1.0  # a command that would wait for longer is refused
+    waiting_seconds: float = 0.25  # a command that would wait for longer is refused
     turn_commands: int = 256
     turn_seconds: float = 0.005  # a turn that has decided for so long stores what it has, so that others get the loop
     open_sessions: int = 100_000

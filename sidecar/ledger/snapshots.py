@@ -1,6 +1,8 @@
 """Snapshots: so that a restart reads what came after one, and not everything.
 
-One is taken when a session has grown by `every` entries since the last, and sooner when it goes idle or is closed.
+One is taken when a session has grown by `every` entries since the last, or by as many as it holds items where those
+are more, so that writing all of it is never more work than what was done since; and sooner when it goes idle or is
+closed.
 It is taken between turns, of what is durable, and stored beside the turns; where that fails, nothing is lost.
 """
 
@@ -46,7 +48,8 @@ class Snapshots:
     def grown(self, session: Session) -> None:
         """The session has got entries; or, where it rests, may not get any for a while."""
         since = session.version - self._versions.get(session.id, 0)
-        if since >= self._every or (session.closed and since >= self._every // 10):
+        often = since >= self._every and since >= sum([len(held.items) for held in session.components.values()])
+        if often or (session.closed and since >= self._every // 10):
             self._want(session.id)
         elif session.closed:
             self._versions.pop(session.id, None)

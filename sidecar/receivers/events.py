@@ -125,6 +125,7 @@ class EventsApi:
         self._max_body = max_body_bytes
         self._max_events = max_batch_events
         self._tracing = tracing
+        self._reading = asyncio.Lock()
 
     def routes(self) -> Iterable[web.RouteDef]:
         """The one call."""
@@ -139,9 +140,11 @@ class EventsApi:
         batch = Tallied(traced(ORIGIN, request) if self._tracing else ORIGIN)
         for start in range(0, len(events), CHUNK):
             chunk = events[start : start + CHUNK]
-            # Lines are checked one by one: joined, two half objects could make a whole one.
-            await self._take(start, [self._read(event) for event in chunk] if lines else self._read_all(chunk), batch)
-            await asyncio.sleep(0)
+            async with self._reading:  # of all batches one chunk at a time, so that other calls come in between
+                await asyncio.sleep(0)
+                # Lines are checked one by one: joined, two half objects could make a whole one.
+                read = [self._read(event) for event in chunk] if lines else self._read_all(chunk)
+            await self._take(start, read, batch)
         for _, problem in batch.problems:
             self._tally.rejected("events", problem.kind.name)
         if batch.retry is not None:
