@@ -161,7 +161,7 @@ async def stoppable(work: Coroutine[Any, Any, int]) -> int:
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
         received.append(number)
-        task.cancel()
+        task.cancel(number.name)
 
     for number in SIGNALS:
         loop.add_signal_handler(number, stop, number)
@@ -203,8 +203,10 @@ async def serve_until_stopped(config: "Config") -> int:
         for name, urls in app.urls.items():
             for url in urls:
                 print(f"{name:<10} {url}", flush=True)
-        with contextlib.suppress(asyncio.CancelledError):  # a signal: that is how serving ends
+        try:
             await asyncio.Event().wait()
+        except asyncio.CancelledError as ended:  # a signal: that is how serving ends
+            app.why = f"{ended}" or app.why
     return 0
 
 

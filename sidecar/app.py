@@ -37,6 +37,7 @@ from sidecar.receivers.connections import Runner
 from sidecar.receivers.events import EventsApi
 from sidecar.receivers.otlp import PATHS, OtlpReceiver
 from sidecar.receivers.problems import answering_problems
+from sidecar.receivers.profiles import ProfilesApi
 from sidecar.receivers.shortcut import take_short_way
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Sidecar:
                 store_content=config.store_content,
                 adjust_interval=config.adjust_interval,
                 profiles=config.profiles or {},
+                learn=config.learn,
             ),
             sinks=(*tracing, self.exporter, self.feed),  # traces first: metrics point to them
             limits=Limits(
@@ -149,11 +151,13 @@ class Sidecar:
                 tracing=bool(tracing),
             ),
             self.otlp,
+            ProfilesApi(self.ledger, admit=self.entrance.guard.admit),
             self.stream,
             LivePage(self.ledger),
         )
         self.started = False
         self.ready = False
+        self.why = "it was told to"  # it ends
         self._opening: asyncio.Task[None] | None = None
         self._bound: dict[str, list[str]] = {"api": [], "otlp": [], "telemetry": []}
         self._api = self._runner(self._app(*self.receivers, whole=True), "api", patience=FINISH_CALLS)
@@ -252,6 +256,9 @@ class Sidecar:
             socket.unlink(missing_ok=True)
         for urls in self._bound.values():
             urls.clear()
+        if self.started:
+            self.started = False
+            log.info("stopped: %s", self.why)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -88,7 +88,11 @@ class Ledger:
 
     async def start(self) -> None:
         """Open the journal, rebuild every open session from it, begin to take turns. Raises `JournalError`."""
-        await self._journal.open()
+        try:
+            await self._journal.open()
+        except JournalError as error:
+            self._writer.unopened = error
+            raise
         try:
             await self._profiles.load()
             for past in await self._residents.restore():

@@ -80,6 +80,7 @@ class Writer:
         self._between_turns.set()
         self._stopping = False
         self._working: asyncio.Task[None] | None = None
+        self.unopened: JournalError | None = None  # why the journal could not be opened, when that was last tried
 
     def start(self) -> None:
         """Begin to take turns."""
@@ -116,7 +117,7 @@ class Writer:
         if self._stopping:
             raise JournalError("the sidecar is stopping")
         if self._working is None:
-            raise JournalError("the journal has not been opened yet")
+            raise JournalError(str(self.unopened or "the journal has not been opened yet"))
         if self._outage.error is not None and not all(self._outage.goes_on(ask) for ask in asks):
             raise JournalError(f"the journal takes no writes: {self._outage.error}")
         return self._queue.add(asks)
