@@ -3,6 +3,8 @@
 One table says for each step that goes by age which items it concerns, since when their age counts, and the setting that
 bounds it. "Over an hour" is strict: an item exactly an hour old is not due. So the time at which it is due is the next
 float after the hour, and asking `now >= due` is right at every instant.
+
+Where a policy also counts age in model calls, an item is past the threshold by whichever comes first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +23,8 @@ from sidecar.budget.policy import CleanupPolicy, Policy, Step
 class Age:
     """A step's threshold: items of `kinds` (empty: all), `after` (a setting of the policy) seconds from `since` on.
 
-    `larger_than` (a setting as well): the step shrinks, and only items of more tokens than that.
+    The setting's twin, of the same name and `_calls`, bounds the age in model calls. `larger_than` (a setting as well):
+    the step shrinks, and only items of more tokens than that.
     """
 
     kinds: tuple[Kind, ...] = ()
@@ -48,17 +51,28 @@ AGES: Mapping[Step, Age] = MappingProxyType(
     }
 )
 _TIME = {name: attrgetter(name) for name in ("created_at", "last_accessed_at")}
+_CALL = {"created_at": attrgetter("created_call"), "last_accessed_at": attrgetter("used_call")}
 
 
 def past(held: Overlay, step: Step) -> Sequence[Item]:
     """The items that the step's threshold of age concerns and that are past it."""
     age, now = AGES[step], held.now
     after: float = getattr(held.policy.cleanup, age.after)
+    calls = _calls(held, age)
     concerned, oldest = _concerned(held, step)
+    time = _TIME[age.since]
+    if calls is not None:
+        call, last = _CALL[age.since], held.call - calls
+        return [item for item in concerned if call(item) <= last or time(item) + after < now]
     if oldest + after >= now:  # mostly nothing is due, and the oldest says so
         return ()
-    time = _TIME[age.since]
     return [item for item in concerned if time(item) + after < now]
+
+
+def _calls(held: Overlay, age: Age) -> int | None:
+    """The threshold in model calls; None: there is none, or the session shows no calls."""
+    calls: int | None = getattr(held.policy.cleanup, f"{age.after}_calls") if held.call else None
+    return calls
 
 
 def next_due(held: Overlay) -> float | None:
@@ -77,6 +91,44 @@ def next_due(held: Overlay) -> float | None:
                 threshold = min((at for each in concerned if (at := time(each) + after) >= now), default=inf)
             due = min(due, nextafter(threshold, inf))
     return due if due < inf else None
+
+
+def next_due_call(held: Overlay) -> int | None:
+    """As `next_due`, in model calls: the first call, after the present one, at which that may be.
+
+    What is protected for its last calls is so at most until then, unless it is used again.
+    """
+    cleanup, now = held.policy.cleanup, held.call
+    if not now:
+        return None
+    dues = [now + cleanup.protect_calls] if cleanup.protect_calls else []
+    for step in held.policy.components[held.component].steps:
+        if step in AGES and (calls := _calls(held, AGES[step])) is not None:
+            call = _CALL[AGES[step].since]
+            dues += [at for each in _concerned(held, step)[0] if (at := call(each) + calls) > now]
+        elif step == "remove_redundant" and cleanup.full_text_for_calls is not None and (redundant := held.redundant()):
+            youth = cleanup.full_text_for_calls
+            ends = [each.created_call + youth for each in held.of("interaction") if each.id in redundant]
+            dues += [end for end in ends if end > now]
+    return min(dues, default=None)
+
+
+def first_due_call(item: Item, policy: Policy) -> int | None:
+    """As `first_due`, in model calls."""
+    if item.pinned or not item.tokens:
+        return None
+    cleanup = policy.cleanup
+    dues: list[int] = []
+    for step in policy.components[item.component].steps:
+        if step == "remove_redundant":
+            if cleanup.full_text_for_calls is not None and item.kind == "interaction" and item.fingerprint:
+                dues.append(item.created_call + 1)  # an exchange that this one says again may be old already
+        elif step in AGES:
+            age = AGES[step]
+            calls: int | None = getattr(cleanup, f"{age.after}_calls")
+            if calls is not None and not (age.kinds and item.kind not in age.kinds) and _fits(item, age, cleanup):
+                dues.append(_CALL[age.since](item) + calls)
+    return min(dues, default=None)
 
 
 def first_due(item: Item, policy: Policy) -> float | None:

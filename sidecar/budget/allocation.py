@@ -35,6 +35,22 @@ def split(total: int, shares: Mapping[Component, float]) -> dict[Component, int]
     return tokens
 
 
+def split_beside(total: int, shares: Mapping[Component, float], taken: Mapping[Component, int]) -> dict[Component, int]:
+    """As `split`, but the components in `taken` get just these tokens; the others share what is left by their shares.
+
+    They sum to `total` all the same: what is taken beyond it is not there to give, in the table's order.
+    """
+    left, given = total, dict[Component, int]()
+    for name in COMPONENTS:
+        if name in taken:
+            given[name] = min(taken[name], left)
+            left -= given[name]
+    others = {name: 0.0 if name in taken else shares[name] for name in COMPONENTS}
+    if not any(others.values()):  # nobody else has a share: all alike
+        others = {name: float(name not in taken) for name in COMPONENTS}
+    return {**split(left, others), **given}
+
+
 def check_shares(shares: Mapping[Component, float]) -> dict[Component, float]:
     """The shares in the table's order.
 

@@ -8,14 +8,25 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sidecar.budget.ages import first_due, next_due
+from sidecar.budget.ages import first_due, first_due_call, next_due, next_due_call
 from sidecar.budget.entries import Action, Trigger
 from sidecar.budget.items import Item
 from sidecar.budget.overlay import Overlay
 from sidecar.budget.policy import Component, Policy, Step
-from sidecar.budget.steps import ACTION, STEPS, reasons
+from sidecar.budget.steps import ACTION, STEPS, own_reasons, reasons
 
-__all__ = ["ACTION", "CleanupRun", "StepRun", "first_due", "reasons", "reclaimable", "run_cleanup", "zero"]
+__all__ = [
+    "ACTION",
+    "CleanupRun",
+    "StepRun",
+    "first_due",
+    "first_due_call",
+    "own_reasons",
+    "reasons",
+    "reclaimable",
+    "run_cleanup",
+    "zero",
+]
 
 
 class StepRun(NamedTuple):
@@ -32,7 +43,8 @@ class CleanupRun:
     """One run of a component's cleanup. Tokens are exact sums over `actions`, `duration` is in seconds.
 
     `steps`: those that did something, in order. `due`: the earliest later time at which an item of the component
-    crosses a threshold of age (None: never). `advice`: the session is observed, nothing was done.
+    crosses a threshold of age (None: never), `due_call` the same in the session's model calls. `advice`: the session is
+    observed, nothing was done.
     """
 
     component: Component
@@ -41,6 +53,7 @@ class CleanupRun:
     steps: tuple[StepRun, ...] = ()
     tokens_freed: int = 0
     due: float | None = None
+    due_call: int | None = None
     duration: float = 0.0
     advice: bool = False
 
@@ -69,6 +82,9 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
     protected: Collection[str] = (),
     steps: Sequence[Step] | None = None,
     extent: Literal["full", "goal"] | None = None,
+    call: int = 0,
+    reduce: int | None = None,
+    done: Sequence[Action] = (),
     first_number: int | None = None,
     stopwatch: Callable[[], float] = zero,
 ) -> CleanupRun:
@@ -87,6 +103,9 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         protected: ids that must not be touched: those of the command that causes the run.
         steps: the part of the strategy to run; None is all of it.
         extent: `goal` stops as soon as `pending` fits and the component is inside its target; None is the policy's.
+        call: the session's model calls so far; 0: it shows none, and age goes by the seconds alone.
+        reduce: stop as soon as so many tokens are free, whatever the component's own bounds say; None: no such goal.
+        done: what other runs of the same breath did already.
         first_number: the directive number of the first action, the others count on from there; None: no directives.
         stopwatch: seconds, for how long the run and its steps took.
     """
@@ -101,9 +120,12 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         allocated=allocated,
         pending=pending,
         protected=protected,
+        call=call,
+        reduce=reduce,
+        done=done,
     )
     strategy = policy.components[component].steps if steps is None else steps
-    goal = (extent or policy.cleanup.extent) == "goal"
+    goal = reduce is not None or (extent or policy.cleanup.extent) == "goal"
     actions: list[Action] = []
     runs: list[StepRun] = []
     for step in strategy:
@@ -135,6 +157,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         steps=tuple(runs),
         tokens_freed=sum(run.tokens_freed for run in runs),
         due=next_due(held),
+        due_call=next_due_call(held),
         duration=stopwatch() - started,
     )
 
@@ -148,9 +171,12 @@ def reclaimable(
     now: float,
     used: int,
     allocated: int,
+    call: int = 0,
 ) -> int:
     """The tokens that a manual cleanup of the component would free now (arguments as in `run_cleanup`)."""
-    held = Overlay(component, items=items, groups=groups, policy=policy, now=now, used=used, allocated=allocated)
+    held = Overlay(
+        component, items=items, groups=groups, policy=policy, now=now, used=used, allocated=allocated, call=call
+    )
     goal = policy.cleanup.extent == "goal"
     return sum(
         size - left for step in policy.components[component].steps for _, size, left in _changes(step, held, goal=goal)
@@ -161,9 +187,10 @@ def _changes(step: Step, held: Overlay, *, goal: bool) -> Iterator[tuple[Item, i
     """Carry out what a step proposes, as far as the rules over all steps allow: items with sizes before and after."""
     if goal and held.satisfied():
         return
+    stub = held.policy.cleanup.stub_tokens
     for item, to in STEPS[step](held):
         if to is None:
-            for member in held.together(item) if item.tokens else ():
+            for member in held.together(item) if item.tokens > stub else ():
                 yield member, held.remove(member), 0
         elif held.shrink(item, to):
             yield item, item.tokens, to

@@ -33,7 +33,7 @@ def cleaned_up(session: Session, entry: CleanedUp) -> None:
         held.unheld = max(held.unheld, -held.item_tokens)
         reckon(held)
     held = session.components[entry.component]
-    mark(held, held.used, entry.due)
+    mark(held, held.used, entry.due, entry.due_call)
 
 
 def _act(session: Session, held: Held, item: Item, action: Action, answer: int) -> None:
@@ -69,11 +69,11 @@ def _shrink(item: Item, action: Action) -> None:
     item.tokens = after
 
 
-def mark(held: Held, used: int, due: float | None) -> None:
+def mark(held: Held, used: int, due: float | None, due_call: int | None) -> None:
     """Remember the usage at which cleanup ran above a bound, and when an age could next matter (SPEC 3.5)."""
     held.target_mark = used if held.above_target else None
     held.budget_mark = used if used > held.allocated else None
-    held.due = due
+    held.due, held.due_call = due, due_call
 
 
 def _forget(session: Session, number: int) -> Directive | None:

@@ -215,7 +215,8 @@ class Action:
 class CleanedUp(Entry):
     """A cleanup freed tokens: `actions` in order. `due`: when an age could next matter to this component.
 
-    `sent`: the answer to the command that caused it carries its directives.
+    `due_call`: the same in the session's model calls. `sent`: the answer to the command that caused it carries its
+    directives. `reasons`: why each step acted, where the policy's numbers are not those of `standard`.
     """
 
     type = "cleaned_up"
@@ -226,21 +227,25 @@ class CleanedUp(Entry):
     actions: tuple[Action, ...]
     due: float | None = None
     sent: bool = True
+    due_call: int | None = None
+    reasons: Mapping[Step, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(slots=True, kw_only=True)
 class BoundExceeded(Entry):
-    """The component stood above a bound when its cleanup was due and nothing could be freed.
+    """The component stood above a bound when its cleanup was due and nothing could be freed, or too little to pay.
 
     Remembers the usage, so that cleanup does not run again before usage has grown or an item has aged (SPEC 3.5).
+    `window`: the bound and the usage are those of the whole window, and `component` the one that stood worst.
     """
 
     type = "bound_exceeded"
 
     component: Component
-    bound: Literal["target", "budget"]
+    bound: Literal["target", "budget", "window"]
     used_tokens: int
     due: float | None = None
+    due_call: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -258,6 +263,16 @@ class UsageReported(Entry):
     unheld: Mapping[Component, int]
     unattributed_tokens: int
     call: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class Calibrated(Entry):
+    """The total is divided by another ratio from now on: provider tokens for each counted one (SPEC 3.9)."""
+
+    type = "calibrated"
+
+    before: float
+    ratio: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -415,6 +430,7 @@ AnyEntry: TypeAlias = (
     | CleanedUp
     | BoundExceeded
     | UsageReported
+    | Calibrated
     | Compacted
     | WindowSynced
     | DirectivesConfirmed

@@ -3,8 +3,8 @@
 `evolve` is the only thing that changes a `Session`; `replay` folds a journal's entries through it.
 """
 
-from collections.abc import Iterable
-from typing import assert_never
+from collections.abc import Iterable, Mapping
+from typing import Any, assert_never
 
 from sidecar.budget.directing import cleaned_up, drop_directives, mark, undo
 from sidecar.budget.entries import (
@@ -12,6 +12,7 @@ from sidecar.budget.entries import (
     AnyEntry,
     ArchiveErased,
     BoundExceeded,
+    Calibrated,
     Changed,
     CleanedUp,
     Closed,
@@ -46,6 +47,7 @@ from sidecar.budget.holding import (
     state_usage,
     take_out,
 )
+from sidecar.budget.lending import lend, recalled
 from sidecar.budget.policy import PRESETS
 from sidecar.budget.session import (
     REMEMBERED_ARCHIVED,
@@ -53,7 +55,9 @@ from sidecar.budget.session import (
     REMEMBERED_TASKS,
     PlannedTask,
     Session,
+    above_mark,
     fresh,
+    taken,
 )
 
 # A fall of the whole window's level by more than this part starts the straight line of the forecast anew.
@@ -85,7 +89,7 @@ def replay(id: str, entries: Iterable[AnyEntry]) -> Session | None:
     return session
 
 
-def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - one branch per entry, nothing else
+def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch per entry, nothing else
     match entry:
         case Allocated():
             grant(session, entry)
@@ -102,7 +106,7 @@ def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - 
         case CleanedUp():
             _clean(session, entry)
         case BoundExceeded():
-            mark(session.components[entry.component], entry.used_tokens, entry.due)
+            _exceed(session, entry)
         case Exhausted():
             _exhaust(session, entry)
         case Released():
@@ -122,20 +126,44 @@ def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912 - 
         case TasksPlanned():
             _plan(session, entry)
         case TaskCompleted():
-            session.tasks.pop(entry.task, None)
+            _complete_task(session, entry)
         case Changed():
             _change(session, entry)
         case ArchiveErased():
             _erase(session, entry)
         case Closed():
             session.closed = True
+        case Calibrated():
+            session.calibration = entry.ratio
+            session.split(entry.time)
         case Compacted():
             session.compacted = entry.source == "reported"
         case Opened() | Learned() | Noted():
             pass
         case _:
             assert_never(entry)
+    _follow(session)
     _sample(session)
+
+
+def _follow(session: Session) -> None:
+    """What the dimensions beyond fixed quotas keep, from how things stand now (SPEC 3.10)."""
+    rules = session.policy
+    if rules.measured_system and session.taken != taken(session):
+        session.split(session.clock)
+    if rules.elastic.on:
+        lend(session)
+    if session.window_mark is not None and not above_mark(session):
+        session.window_mark = session.window_due = session.window_due_call = None
+
+
+def _exceed(session: Session, entry: BoundExceeded) -> None:
+    if entry.bound == "window":
+        session.window_mark, session.window_due = entry.used_tokens, entry.due
+        session.window_due_call = entry.due_call
+    else:
+        mark(session.components[entry.component], entry.used_tokens, entry.due, entry.due_call)
+        recalled(session)
 
 
 def _open(session: Session | None, entry: Opened, id: str) -> Session:
@@ -162,6 +190,7 @@ def _change(session: Session, entry: Changed) -> None:
 
 def _clean(session: Session, entry: CleanedUp) -> None:
     cleaned_up(session, entry)
+    recalled(session)
     session.pace.lower(entry.tokens_freed)
     session.components[entry.component].pace.lower(entry.tokens_freed)
 
@@ -192,6 +221,7 @@ def _touch(session: Session, entry: ItemTouched) -> None:
     item = session.find(entry.item)
     if item is not None:
         item.last_accessed_at = max(item.last_accessed_at, entry.at)
+        item.used_call = session.calls
 
 
 def _complete(session: Session, entry: ItemCompleted) -> None:
@@ -210,6 +240,7 @@ def _remove(session: Session, entry: ItemRemoved) -> None:
 
 def _sync(session: Session) -> None:
     session.calls += 1
+    session.shown = True
     session.unattributed = 0  # the window is everything there is
     see_call(session)
 
@@ -230,6 +261,20 @@ def _plan(session: Session, entry: TasksPlanned) -> None:
             admitted={name: held.admitted for name, held in session.components.items()},
         )
         remember(session.tasks, task["id"], planned, REMEMBERED_TASKS)
+    _expect(session, entry.tasks)
+
+
+def _complete_task(session: Session, entry: TaskCompleted) -> None:
+    session.tasks.pop(entry.task, None)
+    _expect(session, ())
+
+
+def _expect(session: Session, planned: Iterable[Mapping[str, Any]]) -> None:
+    """What all planned tasks are still to take in: the newly planned besides, and no more than the open ones need."""
+    for name, held in session.components.items():
+        more = sum(task["predicted"].get(name, 0) for task in planned)
+        most = sum(task.predicted.get(name, 0) for task in session.tasks.values())
+        held.planned = held.admitted + min(held.needs + more, most)
 
 
 def _sample(session: Session) -> None:

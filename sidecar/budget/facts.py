@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
+from sidecar.budget.calibration import calibrate
 from sidecar.budget.clock import parse_time
 from sidecar.budget.commands import CompactionSpec, CompleteItem, ItemSpec, PutItem, RemoveItem, ReportUsage, TouchItem
 from sidecar.budget.entries import (
@@ -146,7 +147,9 @@ def held_item(session: Session, id: str) -> Item:
 def touch_item(turn: Turn, command: TouchItem) -> Acknowledged:
     """The item was used now."""
     item = held_item(turn.session, command.item)
-    if item.last_accessed_at < turn.at:
+    if item.last_accessed_at < turn.at or (
+        item.used_call < turn.session.calls and turn.session.policy.cleanup.counts_calls
+    ):
         turn.emit(ItemTouched(time=turn.at, host=turn.host, item=item.id, at=turn.at))
     turn.protected.add(item.id)
     turn.check_targets()
@@ -212,6 +215,10 @@ def report_usage(turn: Turn, command: ReportUsage) -> Acknowledged:
     if command.total is not None:
         attributed = _attributed(session, unheld)
         unattributed = max(0, command.total - attributed)
+        if session.policy.calibrate.on and session.mode == "managed":
+            if compaction is None:
+                calibrate(turn, command.total, attributed)
+            unattributed = max(0, int(command.total / session.calibration) - attributed - session.pending)
         if session.mode == "observed" and attributed > command.total:
             unheld = _scaled(session, unheld, command.total)
     turn.emit(

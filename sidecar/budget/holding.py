@@ -7,7 +7,7 @@ that stood until then, and afterwards forgets the marks of bounds that are no lo
 from itertools import islice
 from typing import Any
 
-from sidecar.budget.cleanup import first_due
+from sidecar.budget.cleanup import first_due, first_due_call
 from sidecar.budget.entries import Allocated, ItemPut, LeaseLapsed, Released, UsageReported
 from sidecar.budget.items import Item
 from sidecar.budget.policy import Component
@@ -34,6 +34,7 @@ def put(session: Session, entry: ItemPut) -> None:
             take_out(session, item.id, before.component)
     else:
         admitted = item.tokens
+    _place(session, item, before)
     integrate(held, session.clock)
     held.items[item.id] = item
     held.item_tokens += item.tokens
@@ -49,6 +50,18 @@ def put(session: Session, entry: ItemPut) -> None:
             _find_next_lapse(session)
     session.gone.pop(item.id, None)
     reckon(held)
+
+
+def _place(session: Session, item: Item, before: Item | None) -> None:
+    """Note what follows from when it came: its place in the prompt, and the model calls so far."""
+    item.used_call = session.calls
+    if before is None:
+        session.placed += 1
+        item.place = session.placed
+        item.created_call = session.calls
+    else:
+        item.place = before.place
+        item.created_call = before.created_call if before.created_at == item.created_at else session.calls
 
 
 def resize(session: Session, id: str, component: Component, tokens: int) -> None:
@@ -113,6 +126,9 @@ def _due(held: Held, item: Item) -> None:
     due = first_due(item, held.rules)
     if due is not None and (held.due is None or due < held.due):
         held.due = due
+    call = first_due_call(item, held.rules) if held.rules.cleanup.counts_calls else None
+    if call is not None and (held.due_call is None or call < held.due_call):
+        held.due_call = call
 
 
 # Tokens that no item holds
@@ -192,11 +208,33 @@ def state_usage(session: Session, entry: UsageReported) -> None:
     session.source = entry.source
     if entry.total is not None and entry.call:
         session.compacted = False
-        session.calls += 1
         counted = session.attributed
         if session.mode == "managed" and counted:
             session.provider_ratio = entry.total / counted
-        see_call(session)
+            remember_ratio(session, entry.total)
+        if session.shown:  # the call's window was synced before it: now only its bill has come
+            session.shown = False
+        else:
+            session.calls += 1
+            see_call(session)
+
+
+def remember_ratio(session: Session, total: int) -> None:
+    """Keep what a billed call says of the ratio, where the session is calibrated by that."""
+    rules = session.policy.calibrate
+    told = billed_ratio(session, total, session.attributed) if rules.on else None
+    if told is not None:
+        session.ratios = [*session.ratios, told][-rules.calls :]
+
+
+def billed_ratio(session: Session, total: int, counted: int) -> float | None:
+    """Provider tokens for each counted one as a call tells it; None if it cannot be believed.
+
+    While directives wait, nobody knows whether the prompt that was billed still held what they take away.
+    """
+    if counted < session.policy.calibrate.least_tokens or (session.pending and session.ratios):
+        return None
+    return total / counted
 
 
 def see_call(session: Session) -> None:

@@ -1,7 +1,7 @@
 """Items: the pieces of context a session holds, and where each kind belongs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import get_args
 
@@ -33,12 +33,18 @@ COMPONENT_OF: Mapping[Kind, Component] = MappingProxyType(
 )
 
 
+DERIVED: Mapping[str, bool] = MappingProxyType({"derived": True})  # a field that entries leave out
+
+
 @dataclass(slots=True)
 class Item:
     """One piece of context as the ledger holds it. Times are seconds since the epoch, sizes tokens.
 
     Owned by its session, which alone changes it. `original_tokens` is the size before the first compression (None:
     never compressed since it was put), `content` the version of the entry whose content the journal keeps.
+
+    What follows from the order of entries is not written into them: at how many model calls of the session the item
+    was created and last used, and its `place` in the prompt, counted from 1 in the order in which items came.
     """
 
     id: str
@@ -56,9 +62,15 @@ class Item:
     fingerprint: str | None = None
     original_tokens: int | None = None
     content: int | None = None
+    created_call: int = field(default=0, compare=False, metadata=DERIVED)
+    used_call: int = field(default=0, compare=False, metadata=DERIVED)
+    place: int = field(default=0, compare=False, metadata=DERIVED)
 
     def copy(self) -> "Item":
-        """Another one of the same. Each put makes one: written out, it takes a sixth of `dataclasses.replace`."""
+        """Another one of the same, but for what is derived.
+
+        Each put makes one: written out, it takes a sixth of `dataclasses.replace`.
+        """
         return Item(
             self.id,
             self.kind,

@@ -2,12 +2,13 @@
 
 A cleanup is decided first and becomes true later, by its entry. So each step looks at an overlay, which remembers what
 the steps before it shrank and removed. It also guards what no step may touch: the pinned, the protected, the young
-exchanges, and groups that hold any of them.
+exchanges, what the last model calls used, and groups that hold any of them.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from sidecar.budget.entries import Action
 from sidecar.budget.items import Item, Kind
 from sidecar.budget.policy import Component, Policy
 from sidecar.budget.ratio import is_over
@@ -15,7 +16,11 @@ from sidecar.budget.similarity import superseded
 
 
 class Overlay:
-    """One component during one run. Sizes are tokens, `now` seconds since the epoch."""
+    """One component during one run. Sizes are tokens, `now` seconds since the epoch.
+
+    `call`: the session's model calls so far; 0: it shows none. `reduce`: free so many tokens, whatever the component's
+    own bounds say, and no more. `done`: what runs before this one, in the same breath, did.
+    """
 
     __slots__ = (
         "_by_kind",
@@ -24,8 +29,11 @@ class Overlay:
         "_protected",
         "_redundant",
         "_staying",
+        "_used_after",
         "allocated",
+        "call",
         "component",
+        "freed_elsewhere",
         "freed_here",
         "gone",
         "items",
@@ -33,6 +41,8 @@ class Overlay:
         "now",
         "pending",
         "policy",
+        "reduce",
+        "removed",
         "shrunk",
         "used",
     )
@@ -49,6 +59,9 @@ class Overlay:
         allocated: int,
         pending: int = 0,
         protected: Collection[str] = (),
+        call: int = 0,
+        reduce: int | None = None,
+        done: Iterable[Action] = (),
     ) -> None:
         self.component: Component = component
         self.items = items
@@ -57,9 +70,15 @@ class Overlay:
         self.used = used
         self.allocated = allocated
         self.pending = pending
-        self.gone: set[str] = set()
-        self.shrunk: dict[str, int] = {}
-        self.freed_here = 0  # of this component; companions of a group may be freed elsewhere
+        self.call = call
+        self.reduce = reduce
+        self.gone = {action.item for action in done if not action.tokens_after}
+        self.shrunk = {action.item: action.tokens_after for action in done if action.tokens_after}
+        self.freed_here = 0  # of this component
+        self.freed_elsewhere = 0  # companions of a group, in other components
+        self.removed = 0  # items
+        # Used later than at this model call: protected. A session that shows no calls cannot say what its last were.
+        self._used_after = call - policy.cleanup.protect_calls if call and policy.cleanup.protect_calls else None
         self._groups = groups
         self._protected = frozenset(protected)
         self.memo: dict[str, tuple[int, Sequence[Item], float]] = {}  # see `ages`
@@ -115,7 +134,10 @@ class Overlay:
         return is_over(max(0, self.used - self.freed_here), self.allocated, utilization)
 
     def satisfied(self) -> bool:
-        """Whether the request that waits fits, and the component is inside its target."""
+        """Whether the goal is reached: so many tokens are free, or the waiting request fits, inside the target."""
+        if self.reduce is not None:
+            stubs = self.removed * self.policy.cleanup.stub_tokens
+            return self.freed_here + self.freed_elsewhere - stubs >= self.reduce
         left = max(0, self.used - self.freed_here)
         fits = self.pending == 0 or left + self.pending <= self.allocated
         return fits and not self.is_over(self.policy.components[self.component].target.high)
@@ -148,10 +170,19 @@ class Overlay:
         """Whether a cleanup may touch the item at all, its group left aside."""
         if item.pinned or (self._protected and item.id in self._protected):
             return False
+        if self._used_after is not None and item.used_call > self._used_after:
+            return False
         # A young exchange keeps its full text; a component without steps (the fixed one) is never cleaned up.
-        if item.kind == "interaction" and item.created_at + self.policy.cleanup.full_text_for > self.now:
+        if item.kind == "interaction" and self._is_young(item):
             return False
         return item.component == self.component or bool(self.policy.components[item.component].steps)
+
+    def _is_young(self, item: Item) -> bool:
+        cleanup = self.policy.cleanup
+        if item.created_at + cleanup.full_text_for <= self.now:
+            return False
+        calls = cleanup.full_text_for_calls
+        return calls is None or not self.call or item.created_call + calls > self.call
 
     def shrink(self, item: Item, tokens: int) -> bool:
         """The item is left with so many tokens, if it may be shrunk: at most once until it is put again."""
@@ -162,6 +193,8 @@ class Overlay:
             return False
         if item.component == self.component:
             self.freed_here += before - tokens
+        else:
+            self.freed_elsewhere += before - tokens
         self.shrunk[id] = tokens
         return True
 
@@ -170,5 +203,8 @@ class Overlay:
         tokens = self.shrunk.get(item.id, item.tokens)
         if item.component == self.component:
             self.freed_here += tokens
+        else:
+            self.freed_elsewhere += tokens
+        self.removed += 1
         self.gone.add(item.id)
         return tokens

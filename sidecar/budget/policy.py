@@ -135,6 +135,19 @@ class CleanupPolicy:
     # only what is left beyond it counts as gained where gain is weighed or a goal is to be reached.
     stub_tokens: int = 0
 
+    @property
+    def counts_calls(self) -> bool:
+        """Whether any rule goes by model calls."""
+        return self.protect_calls > 0 or not (
+            self.inactive_after_calls is None
+            and self.debug_after_calls is None
+            and self.unload_after_calls is None
+            and self.idle_after_calls is None
+            and self.summarize_after_calls is None
+            and self.archive_after_calls is None
+            and self.full_text_for_calls is None
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptPolicy:

@@ -25,6 +25,12 @@ def portion(ratio: float) -> Callable[[int], int]:
     return part_of
 
 
+def whole_part(ratio: float, tokens: int) -> int:
+    """`ratio` of so many tokens, rounded down."""
+    numerator, denominator = exact(ratio).as_integer_ratio()
+    return tokens * numerator // denominator
+
+
 def is_over(used: int, allocated: int, ratio: float) -> bool:
     """Whether used/allocated is strictly above `ratio`. 0 of 0 is utilization 0, anything else of 0 is above all."""
     numerator, denominator = exact(ratio).as_integer_ratio()

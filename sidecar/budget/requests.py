@@ -8,10 +8,12 @@ from sidecar.budget.entries import Allocated, LeaseLapsed, Outcome, Released
 from sidecar.budget.errors import Conflict, Invalid, NotFound
 from sidecar.budget.facts import claimable, described, put, remove
 from sidecar.budget.items import COMPONENT_OF
+from sidecar.budget.lending import missing, own_room, room
 from sidecar.budget.policy import Component
 from sidecar.budget.replies import AllocationReply, Cleanup, ReleaseReply
 from sidecar.budget.session import Session
 from sidecar.budget.turn import Turn, cleanup_reply, named
+from sidecar.budget.whole import make_room
 
 
 def request(turn: Turn, command: RequestAllocation, *, restoring: str | None = None) -> AllocationReply:
@@ -32,19 +34,14 @@ def request(turn: Turn, command: RequestAllocation, *, restoring: str | None = N
     item = described(turn, command.item) if command.item is not None else None
     need = tokens - _brought(session, command.item, component)
     held = session.components[component]
-    cleanup: Cleanup | None = None
-    outcome: Outcome = "full"
     if item is not None:
         turn.protected.add(item.id)
-    if need > held.available:
-        turn.exhaust(component, tokens=tokens, available=held.available, by_request=True)
-        if session.mode == "managed":
-            cleanup = cleanup_reply(turn.clean(component, "allocation", pending=need))
-        outcome = "after_cleanup"
+    outcome, cleanup = _tried(turn, component, tokens, need)
     granted = tokens
-    if need > held.available:
+    left = room(session, component)
+    if need > left:
         whole = item is not None or command.all_or_nothing
-        granted = 0 if whole else held.available
+        granted = 0 if whole else left
         if granted < (command.min_tokens or 0):
             granted = 0
         outcome = "partial" if granted else "denied"
@@ -70,8 +67,29 @@ def request(turn: Turn, command: RequestAllocation, *, restoring: str | None = N
     turn.emit(entry)
     if granted and command.item is not None and item is not None:
         put(turn, command.item, item, granted=True, restored=restoring is not None)
+    if outcome == "borrowed" and session.mode == "managed" and held.budget_mark is None:
+        turn.note(component, "budget", held.due, held.due_call)
     turn.check_targets()
     return _reply(entry)
+
+
+def _tried(turn: Turn, component: Component, tokens: int, need: int) -> tuple[Outcome, Cleanup | None]:
+    """What a request of `tokens` comes to if there is room for the `need` of them: cleans up where there is none."""
+    session = turn.session
+    held = session.components[component]
+    own = own_room(session, component)
+    outcome: Outcome = "full"
+    cleanup: Cleanup | None = None
+    if need > own or (session.policy.elastic.on and missing(session, component, need)):
+        if need > own and need > held.available:
+            turn.exhaust(component, tokens=tokens, available=held.available, by_request=True)
+            outcome = "after_cleanup"
+        run = make_room(turn, component, need) if session.mode == "managed" else None
+        if run is not None:
+            outcome, cleanup = "after_cleanup", cleanup_reply(run)
+        if need > own_room(session, component):
+            outcome = "borrowed"
+    return outcome, cleanup
 
 
 def answered_before(session: Session, request_id: str, digest: str) -> AllocationReply | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sidecar.budget.allocation import split
+from sidecar.budget.allocation import split, split_beside
 from sidecar.budget.cleanup import reclaimable
 from sidecar.budget.commands import Source
 from sidecar.budget.entries import Action, Allocated, Opened
@@ -17,6 +17,7 @@ from sidecar.budget.items import Item
 from sidecar.budget.pace import USUAL, USUAL_PARTS, Pace
 from sidecar.budget.policy import COMPONENTS, Component, ComponentPolicy, Mode, Policy, Status, Step
 from sidecar.budget.prediction import straight_line
+from sidecar.budget.ratio import is_over
 from sidecar.budget.replies import Forecast
 
 # How many ids a session remembers, so that its memory is bounded. A repetition from before that is a new command.
@@ -99,7 +100,9 @@ class Held:
 
     `unheld` are tokens that belong to no item: grants, and what the host's own totals say beyond its items (negative
     where they say less). `target_mark` and `budget_mark` remember the usage at which cleanup last ran above that bound
-    (None: not above it), `due` when an age could next matter. `area` integrates utilization over time since `since`.
+    (None: not above it), `due` when an age could next matter, `due_call` the same in model calls. `borrowed` is what it
+    uses beyond its budget and the others lend it, `planned` what it will have admitted when the planned tasks have
+    taken in all that was predicted. `area` integrates utilization over time since `since`.
     `used` (at least 0), `utilization` (above 1 when facts went over the budget, 0 of 0 is 0) and `above_target` follow
     from the sums; `reckon` keeps them, because a decision reads them many times and changes them once.
     """
@@ -122,6 +125,8 @@ class Held:
     target_mark: int | None = None
     budget_mark: int | None = None
     due: float | None = None
+    due_call: int | None = None
+    planned: int = 0
     area: float = 0.0
     since: float = 0.0
     changed_at: float = 0.0
@@ -132,6 +137,16 @@ class Held:
         """What is left of the budget, at least 0."""
         left = self.allocated - self.used
         return left if left > 0 else 0  # noqa: FURB136 - read in each decision; `max` costs three times as much
+
+    @property
+    def over(self) -> int:
+        """What is used beyond the budget, at least 0."""
+        return max(0, self.used - self.allocated)
+
+    @property
+    def needs(self) -> int:
+        """What planned tasks are still expected to take in, at least 0."""
+        return max(0, self.planned - self.admitted)
 
     @property
     def status(self) -> Status:
@@ -188,6 +203,15 @@ class Session:
     gone: dict[str, int] = field(default_factory=dict)  # archived and out of the window: first size by item
     tasks: dict[str, PlannedTask] = field(default_factory=dict)
     calls: int = 0
+    shown: bool = False  # the last model call was a window sync, and what it was billed may still be reported
+    placed: int = 0  # the place of the newest item in the prompt
+    taken: dict[Component, int] = field(default_factory=dict)  # by fixed components, as the split has them measured
+    calibration: float = 1.0  # provider tokens for each counted one, by which the total is divided
+    ratios: list[float] = field(default_factory=list)  # what the last billed calls say of that
+    window_mark: int | None = None  # the usage at which the whole window was last cleaned up in vain
+    window_due: float | None = None
+    window_due_call: int | None = None
+    loan_mark: int | None = None  # what was missing when loans were last called back in vain
     peak: int = 0
     cleanups: int = 0
     samples: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
@@ -200,8 +224,9 @@ class Session:
 
     @property
     def total(self) -> int:
-        """The window after the reserve: what the components share."""
-        return self.total_tokens - self.reserve_tokens
+        """The window after the reserve, in the host's own tokens: what the components share."""
+        total = self.total_tokens - self.reserve_tokens
+        return total if self.calibration == 1 else int(total / self.calibration)
 
     @property
     def used(self) -> int:
@@ -276,6 +301,7 @@ class Session:
                     now=self.clock,
                     used=held.used,
                     allocated=held.allocated,
+                    call=self.calls,
                 )
             else:
                 known[component] = None if self.mode == "observed" and held.used else 0
@@ -283,11 +309,27 @@ class Session:
 
     def split(self, now: float) -> None:
         """Give each component its budget: the exact split of what is left after the reserve."""
-        for name, tokens in split(self.total, self.shares).items():
+        if self.policy.measured_system:
+            self.taken = taken(self)
+            parts = split_beside(self.total, self.shares, self.taken)
+        else:
+            parts = split(self.total, self.shares)
+        for name, tokens in parts.items():
             held = self.components[name]
             integrate(held, now)
             held.allocated = tokens
             reckon(held)
+
+
+def above_mark(session: Session) -> bool:
+    """Whether the whole window stands above the mark from which on it is cleaned up."""
+    upper = session.policy.window.upper
+    return upper is not None and is_over(session.used, session.total, upper)
+
+
+def taken(session: Session) -> dict[Component, int]:
+    """What the fixed components really take, those that take nothing yet left out."""
+    return {name: held.used for name, held in session.components.items() if held.policy.fixed and held.used}
 
 
 def integrate(held: Held, now: float) -> None:
@@ -343,6 +385,8 @@ def fresh(id: str, opened: Opened, policy: Policy, *, version: int = 0) -> Sessi
         pace=Pace(usual=usual),
         adjusted_at=opened.time,
     )
+    if policy.calibrate.on and opened.provider_ratio is not None:
+        session.calibration = min(max(opened.provider_ratio, policy.calibrate.low), policy.calibrate.high)
     session.split(opened.time)
     return session
 

@@ -6,7 +6,7 @@ says nothing but its own rule.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from sidecar.budget.ages import past
 from sidecar.budget.entries import ActionName
 from sidecar.budget.items import Item
 from sidecar.budget.overlay import Overlay
-from sidecar.budget.policy import HOUR, MINUTE, CleanupPolicy, Step
+from sidecar.budget.policy import HOUR, MINUTE, STANDARD, CleanupPolicy, Step
 from sidecar.budget.ratio import portion
 
 Proposal: TypeAlias = tuple[Item, int | None]
@@ -43,19 +43,39 @@ def archive_tasks(held: Overlay) -> Iterator[Proposal]:
 
 
 def evict_lru(held: Overlay) -> Iterator[Proposal]:
-    """The least recently used files, while the component is too full without the request that waits."""
+    """The least recently used files, while the component is too full without the request that waits.
+
+    What counts as a file, and which goes first, is policy. A run that is to free so many tokens evicts until it has.
+    """
     cleanup = held.policy.cleanup
-    if not held.is_over(cleanup.evict_above):
+    if held.reduce is None and not held.is_over(cleanup.evict_above):
         return
-    order = [(item.last_accessed_at, number, item) for number, item in enumerate(held.of("file"))]
+    found = held.of(*cleanup.evict_kinds)
+    ranks = _by_size_and_age(held, found) if cleanup.eviction == "size_adjusted" else _by_last_use(found)
+    order = [(rank, number, item) for number, (rank, item) in enumerate(zip(ranks, found, strict=True))]
     heapq.heapify(order)
+    count = len(order) if held.reduce is not None else cleanup.evict_count
     chosen: list[Item] = []
-    while order and len(chosen) < cleanup.evict_count:
+    while order and len(chosen) < count:
         item = heapq.heappop(order)[2]
         if held.together(item):
             chosen.append(item)
     for item in chosen:
         yield item, None
+
+
+def _by_last_use(items: Sequence[Item]) -> Iterator[float]:
+    return (item.last_accessed_at for item in items)
+
+
+def _by_size_and_age(held: Overlay, items: Sequence[Item]) -> Iterator[float]:
+    """Largest product of size and age first; age in model calls, in seconds where the session shows none.
+
+    Something used just now still has an age: of two such, the larger goes first.
+    """
+    if held.call:
+        return (-float(item.tokens * (held.call - item.used_call + 1)) for item in items)
+    return (-item.tokens * (max(0.0, held.now - item.last_accessed_at) + 1) for item in items)
 
 
 def unload_skills(held: Overlay) -> Iterator[Proposal]:
@@ -182,23 +202,39 @@ ACTION: Mapping[Step, ActionName] = MappingProxyType(
 def reasons(policy: CleanupPolicy) -> Mapping[Step, str]:
     """Why each step acted, in words: the rule with the policy's own numbers."""
     large = f"over {policy.large_item_tokens:,} tokens and not accessed for over"
+    evicted = "file" if policy.evict_kinds == ("file",) else " or ".join(policy.evict_kinds).replace("_", " ")
+    evicted = f"{'least recently used' if policy.eviction == 'lru' else 'large and long unused'} {evicted}"
+    if policy.evict_kinds == ("file",) and policy.eviction == "lru":
+        evicted += f" while utilization was above {policy.evict_above:.2f}"
     return MappingProxyType(
         {
-            "compress_inactive": f"{large} {_span(policy.inactive_after)}",
-            "remove_debug": f"debug output created over {_span(policy.debug_after)} ago",
+            "compress_inactive": f"{large} {_age(policy.inactive_after, policy.inactive_after_calls)}",
+            "remove_debug": f"debug output created over {_age(policy.debug_after, policy.debug_after_calls)} ago",
             "archive_tasks": "task completed",
-            "evict_lru": f"least recently used file while utilization was above {policy.evict_above:.2f}",
-            "unload_skills": f"skill not accessed for over {_span(policy.unload_after)}",
+            "evict_lru": evicted,
+            "unload_skills": f"skill not accessed for over {_age(policy.unload_after, policy.unload_after_calls)}",
             "cache_docs": "document held in full, a summary is enough",
             "remove_duplicates": "a newer item has the same fingerprint",
             "compress_docs": f"documentation of the skill over {policy.large_doc_tokens:,} tokens",
             "archive_completed": "completed",
-            "compress_idle": f"{large} {_span(policy.idle_after)}",
-            "summarize_old": f"exchange created over {_span(policy.summarize_after)} ago",
+            "compress_idle": f"{large} {_age(policy.idle_after, policy.idle_after_calls)}",
+            "summarize_old": f"exchange created over {_age(policy.summarize_after, policy.summarize_after_calls)} ago",
             "remove_redundant": f"a newer exchange within {_span(policy.redundant_within)} says the same",
-            "archive": f"exchange created over {_span(policy.archive_after)} ago",
+            "archive": f"exchange created over {_age(policy.archive_after, policy.archive_after_calls)} ago",
         }
     )
+
+
+def _age(seconds: float, calls: int | None) -> str:
+    return _span(seconds) if calls is None else f"{_span(seconds)} or {calls} model calls"
+
+
+def own_reasons(policy: CleanupPolicy, steps: Iterable[Step]) -> dict[Step, str]:
+    """Why these steps acted, as far as it is put otherwise than with the numbers of `standard`."""
+    if policy == STANDARD.cleanup:
+        return {}
+    own, usual = reasons(policy), reasons(STANDARD.cleanup)
+    return {step: own[step] for step in steps if own[step] != usual[step]}
 
 
 def _span(seconds: float) -> str:

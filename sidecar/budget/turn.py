@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sidecar.budget.cleanup import CleanupRun, run_cleanup
-from sidecar.budget.entries import AnyEntry, BoundExceeded, CleanedUp, Exhausted, Trigger
+from sidecar.budget.cleanup import CleanupRun, own_reasons, run_cleanup
+from sidecar.budget.entries import Action, AnyEntry, BoundExceeded, CleanedUp, Exhausted, Trigger
 from sidecar.budget.errors import Invalid
 from sidecar.budget.evolve import evolve
+from sidecar.budget.gain import pays
+from sidecar.budget.lending import missing
 from sidecar.budget.policy import COMPONENTS, Component, Step
 from sidecar.budget.profile import NOTHING_KNOWN, Profile
 from sidecar.budget.ratio import portion
 from sidecar.budget.replies import Cleanup
 from sidecar.budget.session import Session
+from sidecar.budget.whole import call_back, clean_window
 
 
 @dataclass(slots=True)
@@ -77,11 +80,22 @@ class Turn:
         self, component: Component, trigger: Trigger, *, pending: int = 0, steps: Sequence[Step] | None = None
     ) -> CleanupRun:
         """Run a component's cleanup; what it frees becomes an entry, with directives in a managed session."""
+        return self.carry_out(self.plan(component, trigger, pending=pending, steps=steps))
+
+    def plan(
+        self,
+        component: Component,
+        trigger: Trigger,
+        *,
+        pending: int = 0,
+        steps: Sequence[Step] | None = None,
+        reduce: int | None = None,
+        done: Sequence[Action] = (),
+    ) -> CleanupRun:
+        """What a cleanup would do (arguments as `run_cleanup`). `done`: planned before it and not carried out yet."""
         session = self.session
         held = session.components[component]
-        advice = session.mode == "observed"
-        begun = self.stopwatch()
-        run = run_cleanup(
+        return run_cleanup(
             component,
             trigger,
             items={name: each.items for name, each in session.components.items()},
@@ -93,25 +107,35 @@ class Turn:
             pending=pending,
             protected=self.protected,
             steps=steps,
-            first_number=None if advice else session.issued + 1,
+            call=session.calls,
+            reduce=reduce,
+            done=done,
+            first_number=None if session.mode == "observed" else session.issued + 1 + len(done),
             stopwatch=self.stopwatch,
         )
+
+    def carry_out(self, run: CleanupRun) -> CleanupRun:
+        """Make a planned cleanup true; in an observed session it stays advice."""
+        begun = self.stopwatch()
+        advice = self.session.mode == "observed"
         if run.actions and not advice:
             self.emit(
                 CleanedUp(
                     time=self.at,
                     host=self.host,
-                    component=component,
-                    trigger=trigger,
+                    component=run.component,
+                    trigger=run.trigger,
                     tokens_freed=run.tokens_freed,
                     actions=run.actions,
                     due=run.due,
                     sent=self.answered,
+                    due_call=run.due_call,
+                    reasons=own_reasons(self.session.policy.cleanup, (each.step for each in run.steps)),
                 )
             )
-        run = replace(run, duration=self.stopwatch() - begun, advice=advice)
+        run = replace(run, duration=run.duration + self.stopwatch() - begun, advice=advice)
         self.runs.append(run)
-        self.cleaned.add(component)
+        self.cleaned.add(run.component)
         return run
 
     def settle(self, touched: Iterable[Component] = COMPONENTS) -> None:
@@ -122,12 +146,19 @@ class Turn:
             used = held.used
             if used <= held.allocated:
                 continue
+            covered = self._is_covered()
             if component not in self.over:
                 self.exhaust(component, tokens=used - held.allocated, available=0, by_request=False)
-            elif not self._grown(component, held.budget_mark):
+            elif covered or not self._grown(component, held.budget_mark):
                 continue
             if session.mode == "managed" and held.policy.steps and component not in self.cleaned:
-                self._clean_bound(component, "allocation", None)
+                self.clean_bound(component, "allocation", waits=covered)
+        if session.policy.elastic.on and session.mode == "managed":
+            call_back(self)
+
+    def _is_covered(self) -> bool:
+        """Whether all that components use beyond their budgets is lent to them."""
+        return self.session.policy.elastic.on and not missing(self.session)
 
     def check_targets(self) -> None:
         """Crossing a target upwards runs the component's action (SPEC 3.1, 3.5), before anything is exhausted.
@@ -143,11 +174,13 @@ class Turn:
                 continue
             if component in self.cleaned:
                 if held.target_mark is None:  # what its cleanup made room for crossed the target; nothing is left to do
-                    self._note(component, "target", held.due)
-            elif held.budget_mark is not None and self._grown(component, held.budget_mark):
-                self._clean_bound(component, "allocation", None)
+                    self.note(component, "target", held.due, held.due_call)
+            elif held.budget_mark is not None and self._grown(component, held.budget_mark) and not self._is_covered():
+                self.clean_bound(component, "allocation")
             elif held.target_mark is None or self._grown(component, held.target_mark):
-                self._clean_bound(component, "target", held.policy.above_target)
+                self.clean_bound(component, "target", held.policy.above_target, waits=True)
+        if session.policy.window.upper is not None:
+            clean_window(self)
 
     def _grown(self, component: Component, mark: int | None) -> bool:
         """Whether a component that stays above a bound is to be cleaned up again."""
@@ -157,14 +190,36 @@ class Turn:
         growth = held.used - mark
         if 0 < growth >= portion(held.rules.cleanup.rerun_growth)(held.allocated):
             return True
-        return held.due is not None and self.at >= held.due
+        return self.is_due(held.due, held.due_call)
 
-    def _clean_bound(self, component: Component, trigger: Trigger, steps: Sequence[Step] | None) -> None:
-        run = self.clean(component, trigger, steps=steps)
-        if not run.actions:
-            self._note(component, "target" if trigger == "target" else "budget", run.due)
+    def is_due(self, due: float | None, due_call: int | None) -> bool:
+        """Whether an age could matter by now."""
+        return (due is not None and self.at >= due) or (due_call is not None and self.session.calls >= due_call)
 
-    def _note(self, component: Component, bound: Literal["target", "budget"], due: float | None) -> None:
+    def clean_bound(
+        self,
+        component: Component,
+        trigger: Trigger,
+        steps: Sequence[Step] | None = None,
+        *,
+        reduce: int | None = None,
+        waits: bool = False,
+    ) -> None:
+        """Clean up a component that stands above a bound, or note that this was in vain.
+
+        `waits`: it may wait where it would not pay for the prompt cache that it costs.
+        """
+        run = self.plan(component, trigger, steps=steps, reduce=reduce)
+        waits = waits and bool(run.actions) and not pays(self.session, (run,))
+        if not waits:
+            self.carry_out(run)
+        if waits or not run.actions:
+            self.note(component, "target" if trigger == "target" else "budget", run.due, run.due_call)
+
+    def note(
+        self, component: Component, bound: Literal["target", "budget"], due: float | None, due_call: int | None
+    ) -> None:
+        """Remember that nothing is to be done above a bound for now."""
         self.emit(
             BoundExceeded(
                 time=self.at,
@@ -173,6 +228,7 @@ class Turn:
                 bound=bound,
                 used_tokens=self.session.components[component].used,
                 due=due,
+                due_call=due_call,
             )
         )
 

@@ -8,6 +8,7 @@ from sidecar.budget.entries import (
     AnyEntry,
     ArchiveErased,
     BoundExceeded,
+    Calibrated,
     Changed,
     CleanedUp,
     Closed,
@@ -170,7 +171,7 @@ class Counting:
             case TasksPlanned():
                 for component in PREDICTED:
                     self._errors[component, "prior"]
-            case BoundExceeded() | ArchiveErased() | Learned() | Noted():
+            case BoundExceeded() | Calibrated() | ArchiveErased() | Learned() | Noted():
                 pass
             case _:
                 assert_never(entry)

@@ -70,7 +70,7 @@ def operations(frame: Frame) -> Iterator[Operation]:
                             kind=action.kind,
                             component=action.component,
                             step=action.step,
-                            reason=_REASONS[action.step],
+                            reason=entry.reasons.get(action.step) or _REASONS[action.step],
                             tokens_before=action.original_tokens,
                             tokens_after=action.tokens_after,
                             archived_at=entry.time,

@@ -58,6 +58,8 @@ def _dump_function(cls: type, tag: str | None = None) -> Callable[[Any], Raw]:
     """Generate what makes a `cls` a JSON object: required fields, and others that differ from their default."""
     always, sometimes = [] if tag is None else [f"'type': {tag!r}"], []
     for field in fields(cls):
+        if field.metadata.get("derived"):
+            continue  # the fold finds it again
         value = f"x.{field.name}"
         if field.type is Item:
             value = f"dump_item({value})"

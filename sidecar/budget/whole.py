@@ -1,0 +1,134 @@
+"""Cleanup beyond one component: the whole window's marks, loans called back, and room for a request (SPEC 3.10)."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sidecar.budget.cleanup import CleanupRun
+from sidecar.budget.entries import Action, BoundExceeded
+from sidecar.budget.gain import pays
+from sidecar.budget.lending import bound, missing, own_room, room
+from sidecar.budget.policy import Component
+from sidecar.budget.ratio import portion, whole_part
+from sidecar.budget.session import Session, above_mark
+
+if TYPE_CHECKING:
+    from sidecar.budget.turn import Turn
+
+
+def clean_window(turn: "Turn") -> None:
+    """Above the upper mark, clean component after component up until the whole window is down at the lower one.
+
+    What would not pay waits while the window is inside its overall target.
+    """
+    session = turn.session
+    if not above_mark(session) or not _is_due(turn):
+        return
+    reduce = session.used - whole_part(session.policy.window.lower, session.total)
+    planned: list[CleanupRun] = []
+    done: list[Action] = []
+    stub = session.policy.cleanup.stub_tokens
+    for component in _in_order(session):
+        run = turn.plan(component, "target", reduce=reduce, done=done)
+        planned.append(run)
+        done += run.actions
+        reduce -= run.tokens_freed - stub * sum(not each.tokens_after for each in run.actions)
+        if reduce <= 0:
+            break
+    acting = [run for run in planned if run.actions] or planned[:1]
+    if session.used > bound(session) or pays(session, acting):
+        for run in acting:
+            turn.carry_out(run)
+    if above_mark(session):
+        turn.emit(
+            BoundExceeded(
+                time=turn.at,
+                host=turn.host,
+                component=planned[0].component,
+                bound="window",
+                used_tokens=session.used,
+                due=min((run.due for run in planned if run.due is not None), default=None),
+                due_call=min((run.due_call for run in planned if run.due_call is not None), default=None),
+            )
+        )
+
+
+def _is_due(turn: "Turn") -> bool:
+    """Whether a window that stays above its upper mark is to be cleaned up again (SPEC 3.5)."""
+    session = turn.session
+    if session.window_mark is None:
+        return True
+    growth = portion(session.policy.cleanup.rerun_growth)(session.total)
+    return 0 < session.used - session.window_mark >= growth or turn.is_due(session.window_due, session.window_due_call)
+
+
+def _in_order(session: Session) -> list[Component]:
+    """The components that can be cleaned up, in the order of the policy; alike ones in the table's order."""
+    parts = session.components
+    names = [name for name, held in parts.items() if held.policy.steps]
+    if session.policy.window.order == "worst":
+        return sorted(names, key=lambda name: -parts[name].utilization)
+    return sorted(names, key=lambda name: -(session.reclaimable(name) or 0))
+
+
+def call_back(turn: "Turn") -> None:
+    """Clean up who has borrowed what a lender now needs, worst first; again only when clearly more is missing."""
+    session = turn.session
+    short = missing(session)
+    if not short:
+        return
+    growth = portion(session.policy.cleanup.rerun_growth)(session.total)
+    if session.loan_mark is not None and short - session.loan_mark < growth:
+        return
+    for component in _borrowers(turn):
+        if short := missing(session):
+            turn.clean_bound(component, "allocation", reduce=short)
+
+
+def _borrowers(turn: "Turn", without: Component | None = None) -> Iterator[Component]:
+    """Who uses more than its own and was not cleaned up yet for this command, worst first."""
+    for name in _in_order(turn.session):
+        if name != without and turn.session.components[name].over and name not in turn.cleaned:
+            yield name
+
+
+def make_room(turn: "Turn", component: Component, need: int) -> CleanupRun | None:
+    """Clean up for a request that does not fit: its own component, then who has borrowed, then all that there is.
+
+    The cleanup that answers for it; None where none had to run.
+    """
+    session = turn.session
+    rules, held = session.policy, session.components[component]
+    if not rules.elastic.on and rules.window.upper is None:
+        return turn.clean(component, "allocation", pending=need)
+    runs = len(turn.runs)
+    if need > held.available and held.policy.steps:
+        _clean_own(turn, component, need)
+    for name in _borrowers(turn, without=component):
+        if short := _short(session, component, need):
+            turn.carry_out(turn.plan(name, "allocation", reduce=short))
+    if rules.window.upper is not None:
+        for name in _in_order(session):
+            short = need - room(session, component)
+            if short > 0 and name not in turn.cleaned:
+                turn.carry_out(turn.plan(name, "allocation", reduce=short))
+    return turn.runs[runs] if len(turn.runs) > runs else None
+
+
+def _clean_own(turn: "Turn", component: Component, need: int) -> None:
+    """The component's own cleanup; while loans cover what is asked it may wait, and is not repeated."""
+    session = turn.session
+    held = session.components[component]
+    covered = need <= room(session, component)
+    if covered and held.budget_mark is not None:
+        return
+    run = turn.plan(component, "allocation", pending=need)
+    if not covered or not run.actions or pays(session, (run,)):
+        turn.carry_out(run)
+
+
+def _short(session: Session, component: Component, need: int) -> int:
+    """What is missing for a request, or for lenders once it is granted from its component's own."""
+    short = max(0, need - room(session, component))
+    if need <= own_room(session, component):
+        short = max(short, missing(session, component, need))
+    return short
