@@ -21,6 +21,7 @@ class Cable:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.cuts = 0
+        self.held = 0  # messages
         self.url = ""
 
     async def lay(self) -> None:
@@ -34,6 +35,7 @@ class Cable:
         """Cut it for good."""
         self._server.close()
         self.cut()
+        self._flowing.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> None:
@@ -77,6 +79,7 @@ class Cable:
         while True:
             _, size = struct.unpack("!ci", head := await near.readexactly(5))
             message = head + await near.readexactly(size - 4)
+            self.held += not self._flowing.is_set()
             await self._flowing.wait()
             if self._left == 0:
                 self._left = None

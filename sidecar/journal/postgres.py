@@ -27,7 +27,15 @@ from sidecar.journal.postgres_archive import (
     store_archive,
 )
 from sidecar.journal.postgres_profiles import PROFILES, keep, learn_frame
-from sidecar.journal.postgres_store import CONNECTIONS, Conflicting, Connection, Store
+from sidecar.journal.postgres_store import (
+    CONNECTIONS,
+    PROMPTLY,
+    BrokenConnection,
+    Conflicting,
+    Connection,
+    Store,
+    transaction,
+)
 from sidecar.journal.profiles import decode_profile, lessons
 
 _CHUNK = 256  # frames fetched at a time
@@ -63,7 +71,7 @@ class PostgresJournal:
         """Write, and take it back."""
         if not self._store.is_open:
             await self.open()
-        async with self._store.connection("takes no writes") as connection, connection.transaction():
+        async with self._store.connection("takes no writes", within=PROMPTLY) as connection, transaction(connection):
             for statement in history.TOUCH:
                 await connection.execute(statement)
 
@@ -77,11 +85,20 @@ class PostgresJournal:
             lanes.setdefault(frame.session, []).append(place)
         waiting = iter(lanes.values())
 
+        idle: list[JournalError] = []  # of workers that got no connection: the others have their work
+
         async def work() -> None:
-            async with self._store.connection("cannot store") as connection:
-                for places in waiting:
-                    for place in places:
-                        outcomes[place] = await self._append(connection, frames[place])
+            connected = False
+            try:
+                async with self._store.connection("cannot store", within=PROMPTLY, patient=False) as connection:
+                    connected = True
+                    for places in waiting:
+                        for place in places:
+                            outcomes[place] = await self._append(connection, frames[place])
+            except JournalError as error:
+                if connected:
+                    raise
+                idle.append(error)
 
         workers = [asyncio.ensure_future(work()) for _ in range(min(CONNECTIONS, len(lanes)))]
         try:
@@ -90,6 +107,8 @@ class PostgresJournal:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+        if workers and len(idle) == len(workers):
+            raise idle[0]
         return outcomes
 
     async def _append(self, connection: Connection, frame: Frame) -> Outcome:
@@ -99,7 +118,7 @@ class PostgresJournal:
         try:
             if not archive and not reopens and not teaches:
                 return await self._store_frame(connection, frame)
-            async with connection.transaction():
+            async with transaction(connection):
                 if reopens:  # it might be forgotten at this moment: `forget_session` takes the same lock
                     await connection.execute(history.LOCK_NEWEST, frame.session)
                 outcome = await self._store_frame(connection, frame)
@@ -205,7 +224,7 @@ class PostgresJournal:
 
     async def keep_profile(self, agent: str, profile: Profile | None) -> None:
         """Store a profile, or forget it."""
-        async with self._store.connection("cannot keep a profile") as connection, connection.transaction():
+        async with self._store.connection("cannot keep a profile") as connection, transaction(connection):
             await keep(connection, agent, profile)
 
     # --- snapshots, and forgetting ----------------------------------------------------------------------------------
@@ -229,7 +248,7 @@ class PostgresJournal:
 
     async def forget_session(self, head: Head) -> bool:
         """Delete a closed session, unless somebody opens it again."""
-        async with self._store.connection("cannot forget a session") as connection, connection.transaction():
+        async with self._store.connection("cannot forget a session") as connection, transaction(connection):
             await connection.execute(history.LOCK_NEWEST, head.session)
             row = await connection.fetchrow(history.HEADS, [head.session])
             if row is None or history.head_of(list(row)) != head or not head.closed:
@@ -240,17 +259,23 @@ class PostgresJournal:
 
     async def forget_entries(self, session: SessionId, *, before: float) -> int:
         """Delete old frames that the snapshot covers."""
-        ((count,),) = await self._fetch(history.FORGET_ENTRIES, session, before)
-        return int(count)
+        async with self._store.connection("cannot forget entries") as connection:
+            return int(await connection.fetchval(history.FORGET_ENTRIES, session, before))
 
     async def forget_archive(self, session: SessionId, *, before: float) -> int:
         """Delete old archive records with their contents."""
-        async with self._store.connection("cannot forget the archive") as connection, connection.transaction():
+        async with self._store.connection("cannot forget the archive") as connection, transaction(connection):
             await connection.execute(OLD_CONTENTS, session, before)
             return int((await connection.execute(OLD_RECORDS, session, before)).split()[-1])
 
     async def _fetch(self, statement: str, *values: object) -> Sequence[Any]:
-        async with self._store.connection("cannot be read") as connection:
+        try:
+            return await self._fetch_once(statement, *values)
+        except BrokenConnection:  # to read twice is harmless
+            return await self._fetch_once(statement, *values)
+
+    async def _fetch_once(self, statement: str, *values: object) -> Sequence[Any]:
+        async with self._store.connection("cannot be read", within=PROMPTLY) as connection:
             return await connection.fetch(statement, *values)
 
     def _entries(self, session: SessionId, first: int, data: bytes) -> Sequence[AnyEntry]:

@@ -3,13 +3,16 @@
 A pool of a few connections; a broken one is replaced when it is next asked for. An error of the world (connection,
 timeout, read-only after a failover, disk full) is a `JournalError`, and makes every connection new: after a failover
 the name may lead elsewhere. A serialization failure or a deadlock stored nothing, which is what a conflict says.
+
+A server that says nothing is waited for only so long. Then the connection is cut, without a word of goodbye, for which
+one would wait as well; so it is when a caller gives up.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib import resources
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -23,11 +26,19 @@ SCHEMA_VERSION = 2  # the last of schema/postgres-*.sql
 _MIGRATING = 0x746F6B62  # the advisory lock under which one replica at a time migrates
 CONNECTIONS = 8
 _CONNECT_SECONDS = 3.0
-_COMMAND_SECONDS = 10.0
+_COMMAND_SECONDS = 10.0  # of what nobody waits for: forgetting, snapshots
+_MIGRATE_SECONDS = 600.0
+PROMPTLY = 5.0  # seconds for what somebody waits for, from its first statement to its last
+_FULL_PAUSE = 0.05  # seconds between attempts to connect to a server that has no room for one more
 
 Conflicting = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 # The last is what a connection says that was broken in the middle of something.
 _World = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError)
+_Breaks = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError, ConnectionError)
+
+
+class BrokenConnection(JournalError):
+    """The connection broke, or was not to be had: a new one may do better."""
 
 
 class Store:
@@ -47,7 +58,7 @@ class Store:
         with self.failing("cannot be opened"):
             self._pool = await asyncpg.create_pool(
                 self._url,
-                min_size=1,
+                min_size=0,  # a floor would be restored, and loudly, all the time that the server is away
                 max_size=CONNECTIONS,
                 timeout=_CONNECT_SECONDS,
                 command_timeout=_COMMAND_SECONDS,
@@ -66,7 +77,7 @@ class Store:
         if pool is None:
             return
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(0.5):
                 await pool.close()
         except (*_World, asyncio.CancelledError):
             pool.terminate()
@@ -77,15 +88,24 @@ class Store:
         return self._pool is not None
 
     @contextlib.asynccontextmanager
-    async def connection(self, what: str) -> AsyncIterator[Connection]:
-        """A connection of the pool; errors are `JournalError`s that say `what` failed."""
+    async def connection(
+        self, what: str, *, within: float | None = None, patient: bool = True
+    ) -> AsyncIterator[Connection]:
+        """A connection of the pool, for at most `within` seconds; errors are `JournalError`s that say `what` failed.
+
+        `patient`: where the server has no room for one more, wait for a while.
+        """
         if self._pool is None:
             raise JournalError(f"journal {self.name} is not open")
         pool = self._pool
         with self.failing(what):
             try:
-                async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
-                    yield connection
+                connection = await (_acquire(pool) if patient else pool.acquire(timeout=_CONNECT_SECONDS))
+                try:
+                    with _cutting(connection, within):
+                        yield connection
+                finally:
+                    await pool.release(connection)
             except (*Conflicting, JournalError):
                 raise
             except _World:
@@ -94,7 +114,7 @@ class Store:
                 raise
 
     @contextlib.contextmanager
-    def failing(self, what: str) -> Any:
+    def failing(self, what: str) -> Iterator[None]:
         """Say what failed, where, and why."""
         try:
             yield
@@ -103,14 +123,70 @@ class Store:
         except Conflicting:
             raise
         except _World as error:
-            reason = str(error) or type(error).__name__
-            raise JournalError(f"journal {self.name} {what}: {reason}") from error
+            reason = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+            kind = BrokenConnection if isinstance(error, _Breaks) else JournalError
+            raise kind(f"journal {self.name} {what}: {reason}") from error
+
+
+async def _acquire(pool: "asyncpg.Pool[asyncpg.Record]") -> Connection:
+    """A connection, as soon as there is room for one."""
+    loop = asyncio.get_running_loop()
+    latest = loop.time() + _CONNECT_SECONDS
+    while True:
+        try:
+            return await pool.acquire(timeout=max(_FULL_PAUSE, latest - loop.time()))
+        except asyncpg.TooManyConnectionsError:
+            if loop.time() > latest:
+                raise
+        await asyncio.sleep(_FULL_PAUSE)
+
+
+@contextlib.contextmanager
+def _cutting(connection: Connection, within: float | None) -> Iterator[None]:
+    """Cut the connection when time is up, and when what was under way on it has not ended with the server's answer."""
+    late = False
+
+    def cut() -> None:
+        nonlocal late
+        late = True
+        connection.terminate()
+
+    timer = None if within is None else asyncio.get_running_loop().call_later(within, cut)
+    try:
+        yield
+    except (asyncpg.PostgresError, JournalError) as error:
+        if late:
+            raise TimeoutError(f"no answer within {within:g} s") from error
+        raise
+    except BaseException as error:
+        if late and isinstance(error, _World):
+            raise TimeoutError(f"no answer within {within:g} s") from error
+        if not late:
+            connection.terminate()
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+@contextlib.asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """All that is done in it, or nothing."""
+    await connection.execute("BEGIN")
+    try:
+        yield
+        await connection.execute("COMMIT")
+    except (asyncpg.PostgresError, JournalError):  # else the connection is cut, which undoes it as well
+        with contextlib.suppress(*_World):
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
+        raise
 
 
 async def _migrate(connection: Connection, name: str) -> None:
     """Bring the tables up to date; several replicas may come at once, and each waits for the one before it."""
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATING)
+    async with transaction(connection):
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATING, timeout=_MIGRATE_SECONDS)
         if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", SCHEMA):
             await connection.execute(f"CREATE SCHEMA {SCHEMA}")
         await connection.execute(
@@ -124,6 +200,7 @@ async def _migrate(connection: Connection, name: str) -> None:
             )
         for step in range(version + 1, SCHEMA_VERSION + 1):
             await connection.execute(
-                resources.files("sidecar.journal").joinpath(f"schema/postgres-{step}.sql").read_text(encoding="utf-8")
+                resources.files("sidecar.journal").joinpath(f"schema/postgres-{step}.sql").read_text(encoding="utf-8"),
+                timeout=_MIGRATE_SECONDS,
             )
             await connection.execute("INSERT INTO schema_versions VALUES ($1, now())", step)

@@ -1,9 +1,12 @@
-"""The connection to a shared store is cut at every message in turn: nothing is lost and nothing counts twice."""
+"""The connection to a shared store is cut at every message in turn, or held: nothing is lost, nothing counts twice."""
+
+import asyncio
 
 import pytest
 
 from sidecar.budget.commands import Command, ItemSpec, PutItem, RemoveItem
 from sidecar.journal import JournalError
+from sidecar.journal import postgres as postgres_journal
 from sidecar.journal.postgres import PostgresJournal
 from sidecar.ledger import Ledger
 from tests.cable import Cable
@@ -68,3 +71,35 @@ async def test_wherever_the_connection_is_cut_what_is_acknowledged_counts_once(c
         assert record.content == "text", "item and removal are one transaction"
     print(run, "messages")
     assert run > 12  # BEGIN, COMMIT and what is between them are among the messages
+
+
+@pytest.mark.parametrize("command", commands(0)[:2], ids=["one statement", "a transaction"])
+async def test_while_the_store_says_nothing_writes_are_refused_in_time_and_reads_go_on(
+    cable, seen, start, monkeypatch, command
+):
+    """Nothing breaks and nothing answers, as when the server's machine is lost: whoever waits for it waits in vain."""
+    monkeypatch.setattr(postgres_journal, "PROMPTLY", 0.3)
+    ledger = await start(PostgresJournal(cable.url, writer="one"))
+    await opened(ledger, "s", "calm")
+    cable.hold()
+    async with asyncio.timeout(3):
+        with pytest.raises(JournalError, match=r"cannot store: no answer within 0\.3 s"):
+            await ledger.handle("s", command)
+        assert not ledger.journal_up
+        assert (await ledger.view("calm")).session.version == 1
+    cable.let_go()
+    await insist(ledger, command)
+    assert await state_in_memory(ledger, "s") == await state_in_journal(seen, "s")
+    assert (await ledger.view("s")).session.version == 2, "what was done in the end is done once"
+
+
+async def test_stopping_does_not_wait_for_a_store_that_says_nothing(cable, seen, start):
+    ledger = await start(PostgresJournal(cable.url, writer="one"))
+    await opened(ledger, "s")
+    cable.hold()
+    writing = asyncio.ensure_future(ledger.handle("s", PutItem(item=ItemSpec(id="i", kind="doc", tokens=1))))
+    await until(lambda: cable.held > 0)
+    async with asyncio.timeout(1.5):
+        await ledger.stop(patience=0.1)
+    with pytest.raises(JournalError, match="the sidecar is stopping"):
+        await writing
