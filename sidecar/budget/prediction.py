@@ -80,6 +80,16 @@ def calibrated(profile: Profile, complexity: Complexity, prior: Needs) -> Needs:
     return needs
 
 
+def factors(profile: Profile) -> dict[Component, float]:
+    """What each component's prior is multiplied by, whatever the complexity; those of which nothing is known left out."""
+    found: dict[Component, float] = {}
+    for name in COMPONENTS:
+        observed = [(each.prior.get(name, 0), each.actual.get(name, 0)) for each in profile.tasks]
+        if name in profile.calibration or any(prior for prior, _ in observed):
+            found[name] = round(nearest(observed, start=profile.calibration.get(name, 1.0)), 6)
+    return found
+
+
 def nearest(observed: Sequence[tuple[int, int]], *, start: float) -> float:
     """What the prior has to be multiplied by to come nearest to what tasks took.
 

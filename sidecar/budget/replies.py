@@ -73,6 +73,26 @@ class Report(TypedDict):
     source: Source
 
 
+class ProfileReply(TypedDict):
+    """What is known of an agent: given by the operator, or learned from its sessions and tasks.
+
+    `shares`: what its next session starts from (null: its preset's), where its preset is `preset` (null: any).
+    `calibration`: what its tasks need, as a multiple of the prior, by component; `tasks`: how many that rests on.
+    `tokens_per_call`: what a model call adds to its windows; `provider_ratios`: provider tokens for each counted token,
+    by model; `sessions`: how many closed sessions these rest on. `learned_at` is null where nothing was learned.
+    """
+
+    agent: str
+    shares: dict[Component, float] | None
+    preset: str | None
+    calibration: dict[Component, float]
+    tasks: int
+    tokens_per_call: float | None
+    provider_ratios: dict[str, float]
+    sessions: int
+    learned_at: str | None
+
+
 class SessionSummary(TypedDict):
     """A session in the list of sessions."""
 

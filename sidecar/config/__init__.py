@@ -213,6 +213,9 @@ class Config:
         forms.optional(profiles_file),
         "FILE|off",
     )
+    learn: bool = setting(
+        True, "adapt what is known of agents to what their sessions and tasks came to", forms.flag, "true|false"
+    )
     auto_open: bool = setting(
         True, "open a session at its first event; else it must be opened explicitly", forms.flag, "true|false"
     )

@@ -11,6 +11,14 @@ A pod's disk dies with the pod, so what was learned of an agent can be given to 
 
     [coder.calibration]             # what the agent's tasks need, as a multiple of the prior; 1 where left out
     working_memory = 1.3
+
+    [coder.provider_ratios]         # provider tokens for each token that the host counts, by model
+    "claude-sonnet-4-5" = 1.12
+
+    [coder]
+    tokens_per_call = 850           # what a model call adds to the agent's windows
+
+`curl -H "Accept: application/toml" .../v1/profiles` writes this file from what a sidecar has learned.
 """
 
 import tomllib
@@ -23,8 +31,10 @@ from sidecar.budget.errors import Invalid
 from sidecar.budget.policy import COMPONENTS
 from sidecar.budget.profile import Profile
 
-_PARTS = ("shares", "calibration")
-_MOST = 100  # times the prior: more is a mistake
+_PARTS = ("shares", "calibration", "provider_ratios")
+_MOST = 100  # times the prior, or provider tokens for one: more is a mistake
+_GROWTH = "tokens_per_call"
+_MOST_GROWTH = 1e9
 
 
 class Profiles(dict[str, Profile]):
@@ -53,18 +63,31 @@ def profiles(value: Any) -> Profiles:
 
 
 def _profile(agent: str, parts: Any) -> Profile:
-    if not isinstance(parts, dict) or any(part not in _PARTS for part in parts):
-        raise ValueError(f"must have only [{agent}.shares] and [{agent}.calibration] for the agent {agent!r}")
-    for part, numbers in parts.items():
-        wrong = not isinstance(numbers, dict) or [name for name in numbers if name not in COMPONENTS]
-        if wrong:
+    if not isinstance(parts, dict) or any(part not in (*_PARTS, _GROWTH) for part in parts):
+        known = ", ".join(f"[{agent}.{part}]" for part in _PARTS)
+        raise ValueError(f"must have only {known} and {_GROWTH} for the agent {agent!r}")
+    growth = parts.get(_GROWTH)
+    if growth is not None and not _is_number(growth, _MOST_GROWTH):
+        raise ValueError(f"must have a number from 0 to {_MOST_GROWTH:g} as {agent}.{_GROWTH}")
+    tables: dict[str, Any] = {part: parts.get(part, {}) for part in _PARTS}
+    for part, numbers in tables.items():
+        by_component = part != "provider_ratios"
+        if not isinstance(numbers, dict) or (by_component and any(name not in COMPONENTS for name in numbers)):
             raise ValueError(f"must name only components in [{agent}.{part}]: {', '.join(COMPONENTS)}")
         for name, number in numbers.items():
-            if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= _MOST:
+            if not _is_number(number, _MOST) or not (by_component or number):
                 raise ValueError(f"must have a number from 0 to {_MOST} as {agent}.{part}.{name}")
-    shares = parts.get("shares")
     try:
-        checked = None if shares is None else check_shares(shares)
+        checked = check_shares(tables["shares"]) if "shares" in parts else None
     except Invalid as error:
         raise ValueError(f"must have right shares for {agent!r}: {error.detail}") from None
-    return Profile(shares=checked, calibration=dict(parts.get("calibration", {})))
+    return Profile(
+        shares=checked,
+        calibration=tables["calibration"],
+        provider_ratios={model: (float(ratio),) for model, ratio in tables["provider_ratios"].items()},
+        growth=() if growth is None else (float(growth),),
+    )
+
+
+def _is_number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most

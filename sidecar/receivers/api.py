@@ -62,7 +62,7 @@ class SessionApi:
     def routes(self) -> Iterable[web.RouteDef]:
         """A route for each call of the table but the batch of events."""
         for operation in OPERATIONS:
-            if operation.events:
+            if operation.events or operation.of_agent:
                 continue
             handler: Handler = self._write(operation) if operation.body else getattr(self, operation.id)
             # aiohttp's own pattern for a part of a path would not take braces.

@@ -81,6 +81,7 @@ def document() -> Schema:
             "parameters": {
                 "session": _path_parameter("session", "The session's id, percent-encoded."),
                 "item": _path_parameter("item", "The item's id, percent-encoded."),
+                "agent": _path_parameter("agent", "The agent's name, percent-encoded."),
             },
             "responses": {kind.name: _problem(kind) for kind in problems.documented().values()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": TOKENS}},
@@ -243,6 +244,8 @@ def _statuses(operation: Operation) -> Sequence[int]:
             found.add(409)
         if not operation.creates:
             found.add(404)
+    if "{agent}" in operation.path:
+        found.add(404)
     return sorted(found)
 
 

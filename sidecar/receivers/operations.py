@@ -44,6 +44,13 @@ class EntryPage(TypedDict):
     next: int | None
 
 
+class ProfilePage(TypedDict):
+    """What is known of agents, in order of their names."""
+
+    profiles: list[replies.ProfileReply]
+    next: str | None
+
+
 class DirectivePage(TypedDict):
     """Directives that are not confirmed yet, oldest first."""
 
@@ -112,7 +119,7 @@ class Operation:
     """One call. `body` is the command that its body describes (None: it has no body, and changes nothing).
 
     `creates`: it may answer 201. `events`: it reads a batch, which has its own body. `example` is a body that works.
-    `admin`: it needs the scope admin, where tokens are asked for.
+    `admin`: it needs the scope admin, where tokens are asked for. `of_agent`: it is about an agent, and no session.
     """
 
     id: str
@@ -125,6 +132,7 @@ class Operation:
     creates: bool = False
     events: bool = False
     admin: bool = False
+    of_agent: bool = False
     query: tuple[Query, ...] = ()
     example: Any = None
     notes: str = ""
@@ -318,6 +326,34 @@ OPERATIONS: tuple[Operation, ...] = (
         reply=replies.Report,
         example={"time": "2026-01-31T08:00:00Z"},
         notes="Closing again answers the same report.",
+    ),
+    Operation(
+        id="list_profiles",
+        method="GET",
+        path="/v1/profiles",
+        summary="What is known of agents",
+        of_agent=True,
+        reply=ProfilePage,
+        query=(LIMIT, AFTER),
+        notes="With `Accept: application/toml`: all of it, as the file that the setting `profiles` reads.",
+    ),
+    Operation(
+        id="read_profile",
+        method="GET",
+        path="/v1/profiles/{agent}",
+        summary="What is known of an agent",
+        of_agent=True,
+        reply=replies.ProfileReply,
+    ),
+    Operation(
+        id="forget_profile",
+        method="DELETE",
+        path="/v1/profiles/{agent}",
+        summary="Forget what was learned of an agent",
+        of_agent=True,
+        admin=True,
+        reply=replies.ProfileReply,
+        notes="Answers what was forgotten. What the operator gave in a file stands again.",
     ),
     Operation(
         id="list_sessions",

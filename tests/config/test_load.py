@@ -39,6 +39,7 @@ OTHER = {
     "preset": "standard",
     "total_tokens": "1_000_000",
     "adjust_interval": "1h",
+    "learn": "false",
     "auto_open": "false",
     "idle_after": "5m",
     "close_after": "2h",

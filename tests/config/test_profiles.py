@@ -35,12 +35,12 @@ def test_a_profile_is_read_and_shown_by_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("[coder.share]\nworking_memory = 1", "[coder.shares] and [coder.calibration]"),
+        ("[coder.share]\nworking_memory = 1", "[coder.provider_ratios] and tokens_per_call"),
         ("[coder.calibration]\nmemory = 1", "name only components in [coder.calibration]"),
         ("[coder.calibration]\nworking_memory = -1", "coder.calibration.working_memory"),
         ("[coder.calibration]\nworking_memory = nan", "coder.calibration.working_memory"),
         ("[coder.shares]\nworking_memory = 1", "right shares for 'coder'"),
-        ("coder = 1", "[coder.shares] and [coder.calibration]"),
+        ("coder = 1", "[coder.provider_ratios] and tokens_per_call"),
         ("[coder", "must be TOML"),
     ],
 )

@@ -30,6 +30,8 @@ CALLS = {
     f"{BASE}/archive/{{item}}": {"get"},
     f"{BASE}/archive/{{item}}/restore": {"post"},
     f"{BASE}/ledger": {"get"},
+    "/v1/profiles": {"get"},
+    "/v1/profiles/{agent}": {"get", "delete"},
     "/v1/stream": {"get"},
 }
 
@@ -69,9 +71,11 @@ def test_every_call_has_words_of_its_own_and_tells_all_its_problems():
         expected = {"400", "401", "403", "500", "503"}
         if "{session}" in path and call["operationId"] != "open_session":
             expected.add("404")
+        if "{agent}" in path:
+            expected.add("404")
         if path == "/v1/stream":
             expected |= {"404", "429"}
-        if method != "get":
+        if method != "get" and "{agent}" not in path:
             expected |= {"413", "415", "429"}
             if "{session}" in path:
                 expected.add("409")
@@ -117,7 +121,10 @@ async def filled(call, session):
     events = [{"type": "put_item", "session": "s1", "item": {**task, "id": name}} for name in ("t1", "t2")]
     assert (await call("POST", "/v1/events", events)).body["accepted"] == 2
     assert (await call("POST", f"{session}/cleanups", {"component": "working_memory"})).body["directives"]
-    return {"session": "s1", "item": "t1"}
+    assert (await call("POST", f"{session}/predictions", {"tasks": [{"id": "p"}]})).status == 200
+    done = [{"type": "complete_task", "session": "s1", "task": "p"}]
+    assert (await call("POST", "/v1/events", done)).body["accepted"] == 1
+    return {"session": "s1", "item": "t1", "agent": (await call("GET", session)).body["agent"]}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
