@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 # What an orderly end may take, in seconds; together they stay below the 5 that `serve` promises.
 FINISH_CALLS = 1.5
-FINISH_WRITES = 2.0
+FINISH_WRITES = 1.5
 FINISH_EXPORTS = 2.5  # what waits to go downstream and to the collector, or what `FINISH_ALL` leaves of it
 FINISH_ALL = 4.5
 FINISH_HEALTH = 0.5

@@ -1,7 +1,9 @@
 """A real PostgreSQL server for the tests that need one, and an empty database for each of them."""
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -34,6 +36,24 @@ class Server:
     def stop(self, mode: str = "immediate") -> None:
         """End it: `immediate` is a crash."""
         self._run("pg_ctl", "-D", self._data, "-m", mode, "-w", "stop")
+
+    def freeze(self) -> None:
+        """Let all its processes stand still: it is there, and says nothing."""
+        for process in self._processes():
+            os.kill(process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        for process in self._processes():
+            os.kill(process, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        first = int((self._data / "postmaster.pid").read_text().split()[0])
+        parents = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        return [first, *(process for process, parent in parents.items() if parent == first)]
 
     @property
     def url(self) -> str:

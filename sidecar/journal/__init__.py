@@ -23,6 +23,10 @@ class JournalError(Exception):
     """The journal could not store or read; what was asked may or may not have happened. Worth trying again later."""
 
 
+class StoreAway(JournalError):
+    """The store cannot be reached, or says nothing: whatever else is asked of it now fares no better."""
+
+
 @dataclass(slots=True)  # neither frozen nor made by keyword, which would double what it costs with each command
 class StoredEntry:
     """An entry at its place: `version` counts a session's entries from 1; `written_at` is the server's time."""

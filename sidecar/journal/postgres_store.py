@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from sidecar.journal import JournalError
+from sidecar.journal import JournalError, StoreAway
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
@@ -35,10 +35,11 @@ Conflicting = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 # The last is what a connection says that was broken in the middle of something.
 _World = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError)
 _Breaks = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError, ConnectionError)
+_Away = (TimeoutError, asyncpg.InsufficientResourcesError)
 
 
-class BrokenConnection(JournalError):
-    """The connection broke, or was not to be had: a new one may do better."""
+class BrokenConnection(StoreAway):
+    """The connection broke, or was not to be had: if a new one does no better, the store is away."""
 
 
 class Store:
@@ -124,7 +125,8 @@ class Store:
             raise
         except _World as error:
             reason = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
-            kind = BrokenConnection if isinstance(error, _Breaks) else JournalError
+            away = StoreAway if isinstance(error, _Away) else JournalError
+            kind = BrokenConnection if isinstance(error, _Breaks) else away
             raise kind(f"journal {self.name} {what}: {reason}") from error
 
 

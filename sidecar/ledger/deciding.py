@@ -8,7 +8,7 @@ from sidecar.budget.commands import Command, EraseArchive, ExpireSession, OpenSe
 from sidecar.budget.decide import Decision, Defaults, decide
 from sidecar.budget.errors import BudgetError, Conflict
 from sidecar.budget.session import Session
-from sidecar.journal import Journal, JournalError, SessionId
+from sidecar.journal import Journal, JournalError, SessionId, StoreAway
 from sidecar.ledger.contention import Contention
 from sidecar.ledger.contract import Ask, Limits, Overloaded
 from sidecar.ledger.profiles import Profiles
@@ -47,7 +47,7 @@ class Decider:
         self._on_dropped = on_dropped
 
     async def decide_waiting(self, queue: Queue, turn: Turn) -> None:
-        """Take commands from the queue and decide them, until the turn is full."""
+        """Take commands from the queue and decide them, until the turn is full. Raises `StoreAway`."""
         spent = 0.0  # deciding: while something is read, others have the loop
         while queue and len(turn.decided) < self._limits.turn_commands:
             ask = queue.first().ask
@@ -92,6 +92,8 @@ class Decider:
                 stopwatch=self._stopwatch,
             )
             seconds = self._stopwatch() - begun
+        except StoreAway:  # it concerns all: to wait for it once is enough
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this caller alone
             if not isinstance(error, BudgetError | JournalError | Overloaded):
                 _log.exception("command %s of session %r failed", ask.command.type, ask.session)

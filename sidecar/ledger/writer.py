@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from sidecar.budget.commands import Command, LapseLeases
 from sidecar.budget.decide import Defaults
 from sidecar.budget.session import Session
-from sidecar.journal import Journal, JournalError, Outcome, SessionId
+from sidecar.journal import Journal, JournalError, Outcome, SessionId, StoreAway
 from sidecar.ledger.contention import Contention
 from sidecar.ledger.contract import Ask, Limits, Record, Reply, Sink
 from sidecar.ledger.deciding import Decider
@@ -140,6 +140,10 @@ class Writer:
             try:
                 await self._decider.decide_waiting(self._queue, turn)
                 await self._store(turn)
+            except StoreAway as error:
+                self._residents.suspect(turn.sessions, now=turn.now)
+                turn.fail(error)
+                self._go_down(error)
             except Exception as error:  # noqa: BLE001 - a fault must not end the only writer
                 _log.exception("a turn of the ledger broke off")
                 self._residents.suspect(turn.sessions, now=turn.now)

@@ -23,7 +23,7 @@ class FaultyJournal(MemoryJournal):
         self.check_fails = False
         self.read_fails = False
         self.heads_fail = self.heads_hang = False
-        self.appends = 0
+        self.appends = self.reads = 0
         self.error: Exception = JournalError("disk on fire")
 
     @override
@@ -57,6 +57,7 @@ class FaultyJournal(MemoryJournal):
 
     @override
     async def read(self, session: SessionId | None = None, *, after: int = 0, limit: int | None = None) -> Any:
+        self.reads += 1
         if self.read_fails:
             raise self.error
         async for stored in super().read(session, after=after, limit=limit):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sidecar.budget.commands import OpenSession
-from sidecar.journal import JournalError
+from sidecar.journal import JournalError, StoreAway
 from sidecar.ledger import ledger as ledger_module
 from tests.ledger.parts import FaultyJournal, asks, opened, request, state_in_journal, until, working_memory
 
@@ -84,3 +84,18 @@ async def test_a_store_that_fails_twice_in_one_turn_is_healed_once(replicas):
     journal.append_fails, journal.heads_fail, journal.check_fails = None, False, False
     await until(lambda: one.journal_up)
     assert await working_memory(one, "s") == 1
+
+
+async def test_a_store_that_is_away_is_waited_for_once_and_not_by_each_command(replicas):
+    """What cannot be read for want of a store tells that there is none: what else the turn was to decide is refused."""
+    one, two, journal = replicas
+    await opened(two, *(f"far{n}" for n in range(5)))
+    journal.error, journal.read_fails, journal.check_fails, journal.reads = StoreAway("no answer"), True, True, 0
+    answers = await one.handle_all([ask for n in range(5) for ask in asks(f"far{n}", request(1))])
+    assert [type(answer) for answer in answers] == [StoreAway] * 5
+    assert journal.reads == 1
+    assert not one.journal_up
+    journal.read_fails = journal.check_fails = False
+    await until(lambda: one.journal_up)
+    await one.handle("far0", request(1))
+    assert await working_memory(two, "far0") == 1
