@@ -14,7 +14,6 @@ from sidecar.lab.backtest.aims import AIMS
 from sidecar.lab.backtest.arms import NAMES
 from sidecar.lab.backtest.course import Course, windows
 from sidecar.lab.backtest.files import PolicyError
-from sidecar.lab.backtest.journals import SCHEMES, of_journal
 from sidecar.lab.backtest.measures import Measures
 from sidecar.lab.backtest.parts import part_of, project_of
 from sidecar.lab.backtest.running import Contest, compare
@@ -23,6 +22,7 @@ from sidecar.lab.backtest.table import Outcome, table
 from sidecar.lab.recordings import RecordingError, read
 from sidecar.lab.style import Style, count, duration
 
+SCHEMES = ("sqlite://", "postgresql://", "postgres://")  # of journals
 WRONG = 2
 WIDTH = 30  # of the bar of progress
 
@@ -102,7 +102,12 @@ async def run(args: argparse.Namespace) -> int:
 async def _courses(sources: Sequence[str], part: str) -> list[Course]:
     found: list[Course] = []
     for source in sources:
-        found += await of_journal(source) if source.startswith(SCHEMES) else windows(read([Path(source)]))
+        if source.startswith(SCHEMES):
+            from sidecar.lab.backtest.journals import of_journal
+
+            found += await of_journal(source)
+        else:
+            found += windows(read([Path(source)]))
     courses = [course for course in found if part in ("all", part_of(project_of(course.session)))]
     if not courses:
         raise RecordingError(f"--part {part}: none of the sessions belongs to it")

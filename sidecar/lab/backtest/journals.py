@@ -34,7 +34,6 @@ from sidecar.lab.backtest.course import Course, Level, course
 from sidecar.lab.recordings import RecordingError
 from sidecar.lab.script import AnyMove, Compact, Complete, Gain, ModelCall, Open, Use
 
-SCHEMES = ("sqlite://", "postgresql://", "postgres://")
 PAGE = 1_000
 # What a request without an item, or a refused one, is taken for.
 STAND_IN: Mapping[Component, Kind] = MappingProxyType(
