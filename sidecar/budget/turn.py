@@ -141,24 +141,22 @@ class Turn:
     def settle(self, touched: Iterable[Component] = COMPONENTS) -> None:
         """After facts: an exhaustion where a component went over its budget, and its cleanup (SPEC 3.2)."""
         session = self.session
+        elastic = session.policy.elastic.on
         for component in touched:
             held = session.components[component]
             used = held.used
             if used <= held.allocated:
                 continue
-            covered = self._is_covered()
             if component not in self.over:
                 self.exhaust(component, tokens=used - held.allocated, available=0, by_request=False)
-            elif covered or not self._grown(component, held.budget_mark):
+            elif elastic or not self._grown(component, held.budget_mark):
                 continue
-            if session.mode == "managed" and held.policy.steps and component not in self.cleaned:
-                self.clean_bound(component, "allocation", waits=covered)
-        if session.policy.elastic.on and session.mode == "managed":
+            if session.mode != "managed" or not held.policy.steps or component in self.cleaned:
+                continue
+            if not elastic or not missing(session):  # else it is called back what it cannot borrow
+                self.clean_bound(component, "allocation", waits=elastic)
+        if elastic and session.mode == "managed":
             call_back(self)
-
-    def _is_covered(self) -> bool:
-        """Whether all that components use beyond their budgets is lent to them."""
-        return self.session.policy.elastic.on and not missing(self.session)
 
     def check_targets(self) -> None:
         """Crossing a target upwards runs the component's action (SPEC 3.1, 3.5), before anything is exhausted.
@@ -175,7 +173,11 @@ class Turn:
             if component in self.cleaned:
                 if held.target_mark is None:  # what its cleanup made room for crossed the target; nothing is left to do
                     self.note(component, "target", held.due, held.due_call)
-            elif held.budget_mark is not None and self._grown(component, held.budget_mark) and not self._is_covered():
+            elif (
+                held.budget_mark is not None
+                and not session.policy.elastic.on
+                and self._grown(component, held.budget_mark)
+            ):
                 self.clean_bound(component, "allocation")
             elif held.target_mark is None or self._grown(component, held.target_mark):
                 self.clean_bound(component, "target", held.policy.above_target, waits=True)

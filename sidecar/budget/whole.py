@@ -92,25 +92,25 @@ def _borrowers(turn: "Turn", without: Component | None = None) -> Iterator[Compo
 
 
 def make_room(turn: "Turn", component: Component, need: int) -> CleanupRun | None:
-    """Clean up for a request that does not fit: its own component, then who has borrowed, then all that there is.
+    """Clean up for a request that does not fit: its own component, then who has borrowed, then all others.
 
-    The cleanup that answers for it; None where none had to run.
+    Nobody is cleaned up for what no window could hold, nor the others for what they could not make fit. Returns the
+    cleanup that answers for it; None where none ran.
     """
     session = turn.session
     rules, held = session.policy, session.components[component]
     if not rules.elastic.on and rules.window.upper is None:
         return turn.clean(component, "allocation", pending=need)
+    if need > session.total:
+        return None
     runs = len(turn.runs)
     if need > held.available and held.policy.steps:
         _clean_own(turn, component, need)
     for name in _borrowers(turn, without=component):
         if short := _short(session, component, need):
-            turn.carry_out(turn.plan(name, "allocation", reduce=short))
+            turn.carry_out(turn.plan(name, "allocation", reduce=min(short, session.components[name].over)))
     if rules.window.upper is not None:
-        for name in _in_order(session):
-            short = need - room(session, component)
-            if short > 0 and name not in turn.cleaned:
-                turn.carry_out(turn.plan(name, "allocation", reduce=short))
+        _clean_others(turn, need - room(session, component))
     return turn.runs[runs] if len(turn.runs) > runs else None
 
 
@@ -124,6 +124,24 @@ def _clean_own(turn: "Turn", component: Component, need: int) -> None:
     run = turn.plan(component, "allocation", pending=need)
     if not covered or not run.actions or pays(session, (run,)):
         turn.carry_out(run)
+
+
+def _clean_others(turn: "Turn", short: int) -> None:
+    """Free so many tokens where nothing was cleaned up yet, if that much can be freed at all."""
+    planned: list[CleanupRun] = []
+    done: list[Action] = []
+    for name in _in_order(turn.session):
+        if short <= 0:
+            break
+        if name not in turn.cleaned:
+            run = turn.plan(name, "allocation", reduce=short, done=done)
+            planned.append(run)
+            done += run.actions
+            short -= run.tokens_freed
+    if short <= 0:
+        for run in planned:
+            if run.actions:
+                turn.carry_out(run)
 
 
 def _short(session: Session, component: Component, need: int) -> int:
