@@ -131,6 +131,9 @@ class CleanupPolicy:
     # the last use, so that few large items go instead of many small ones (size-adjusted LRU: Aggarwal, Wolf and Yu,
     # "Caching on the World Wide Web", IEEE Transactions on Knowledge and Data Engineering 11(1), 1999).
     eviction: Eviction = "lru"
+    # What has the newest copy of a path, and its group, goes after all else: an older one is out of date, and what has
+    # no path was a command's output, which nobody asks for by name again.
+    newest_copies_last: bool = False
     # What the stub of a removed item takes of the window, in tokens: an item no larger is not removed on its own, and
     # only what is left beyond it counts as gained where gain is weighed or a goal is to be reached.
     stub_tokens: int = 0
@@ -219,7 +222,7 @@ class CalibratePolicy:
 
     on: bool = False
     calls: int = 9
-    least_tokens: int = 1_000
+    least_tokens: int = 500
     low: float = 0.5
     high: float = 2.0
     hysteresis: float = 0.03

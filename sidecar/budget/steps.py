@@ -6,7 +6,7 @@ says nothing but its own rule.
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
@@ -52,16 +52,30 @@ def evict_lru(held: Overlay) -> Iterator[Proposal]:
         return
     found = held.of(*cleanup.evict_kinds)
     ranks = _by_size_and_age(held, found) if cleanup.eviction == "size_adjusted" else _by_last_use(found)
-    order = [(rank, number, item) for number, (rank, item) in enumerate(zip(ranks, found, strict=True))]
+    last = _newest_copies(found) if cleanup.newest_copies_last else ()
+    order = [
+        (item.id in last, rank, number, item) for number, (rank, item) in enumerate(zip(ranks, found, strict=True))
+    ]
     heapq.heapify(order)
     count = len(order) if held.reduce is not None else cleanup.evict_count
     chosen: list[Item] = []
     while order and len(chosen) < count:
-        item = heapq.heappop(order)[2]
+        item = heapq.heappop(order)[3]
         if held.together(item):
             chosen.append(item)
     for item in chosen:
         yield item, None
+
+
+def _newest_copies(items: Sequence[Item]) -> Collection[str]:
+    """The newest item of each path and kind, and what shares a group with one: it would take it along.
+
+    Items of a kind stand in the order in which they came.
+    """
+    newest = {(item.kind, item.path): item for item in items if item.path}
+    groups = {item.group for item in newest.values() if item.group}
+    copies = {item.id for item in newest.values()}
+    return copies | {item.id for item in items if item.group in groups}
 
 
 def _by_last_use(items: Sequence[Item]) -> Iterator[float]:

@@ -132,6 +132,23 @@ def test_only_files_are_evicted():
     assert only("evict_lru", *items, allocated=3_000) == []
 
 
+def test_the_newest_copy_of_a_path_goes_last_where_policy_says_so_and_takes_its_call_with_it():
+    items = (
+        item("call-1", "context", 10, idle=9, group="1", path="a"),
+        item("old copy", idle=9, group="1", path="a"),
+        item("output", "tool_result", idle=5),
+        item("call-2", "context", 10, idle=20, group="2", path="a"),
+        item("newest copy", idle=20, group="2", path="a"),
+    )
+    kinds: tuple[Kind, ...] = ("file", "tool_result", "context")
+    order = [
+        [name for name, *_ in only("evict_lru", *items, allocated=1_000, policy=policy)]
+        for policy in (with_cleanup(STANDARD, evict_kinds=kinds, newest_copies_last=last) for last in (False, True))
+    ]
+    assert order[0] == ["newest copy", "call-2", "old copy", "call-1", "output"]
+    assert order[1] == ["old copy", "call-1", "output", "newest copy", "call-2"]
+
+
 # unload_skills: skills not accessed for over 3 h
 
 
