@@ -58,7 +58,7 @@ def past(held: Overlay, step: Step) -> Sequence[Item]:
     """The items that the step's threshold of age concerns and that are past it."""
     age, now = AGES[step], held.now
     after: float = getattr(held.policy.cleanup, age.after)
-    calls = _calls(held, age)
+    calls = _calls(held, age) if held.call else None  # a session that shows no calls goes by the hour alone
     concerned, oldest = _concerned(held, step)
     time = _TIME[age.since]
     if calls is not None:
@@ -70,8 +70,8 @@ def past(held: Overlay, step: Step) -> Sequence[Item]:
 
 
 def _calls(held: Overlay, age: Age) -> int | None:
-    """The threshold in model calls; None: there is none, or the session shows no calls."""
-    calls: int | None = getattr(held.policy.cleanup, f"{age.after}_calls") if held.call else None
+    """The threshold in model calls; None: there is none."""
+    calls: int | None = getattr(held.policy.cleanup, f"{age.after}_calls")
     return calls
 
 
@@ -99,7 +99,7 @@ def next_due_call(held: Overlay) -> int | None:
     What is protected for its last calls is so at most until then, unless it is used again.
     """
     cleanup, now = held.policy.cleanup, held.call
-    if not now:
+    if not cleanup.counts_calls:
         return None
     dues = [now + cleanup.protect_calls] if cleanup.protect_calls else []
     for step in held.policy.components[held.component].steps:

@@ -45,6 +45,8 @@ def split_beside(total: int, shares: Mapping[Component, float], taken: Mapping[C
         if name in taken:
             given[name] = min(taken[name], left)
             left -= given[name]
+    if len(taken) == len(COMPONENTS):
+        return {**given, COMPONENTS[0]: given[COMPONENTS[0]] + left}  # there are no others
     others = {name: 0.0 if name in taken else shares[name] for name in COMPONENTS}
     if not any(others.values()):  # nobody else has a share: all alike
         others = {name: float(name not in taken) for name in COMPONENTS}
