@@ -32,6 +32,18 @@ def line():
     return make
 
 
+@pytest.fixture
+def transcript(tmp_path):
+    """Write lines (dicts, or text as it stands) as a tool's transcript and return its path."""
+
+    def write(*lines, name="session.jsonl"):
+        path = tmp_path / name
+        path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+        return path
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def full_set():
     """The folder of all recorded sessions: TOKEN_BUDGET_RECORDINGS, or beside the checkout."""

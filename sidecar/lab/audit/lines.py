@@ -1,9 +1,9 @@
 """The lines of a transcript: one at a time, however large the file, and a bad line costs only itself."""
 
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import msgspec
 
@@ -14,13 +14,18 @@ GZIP_MAGIC = b"\x1f\x8b"
 _DECODER = msgspec.json.Decoder()
 
 
-def lines(path: Path, notes: Notes) -> Iterator[Mapping[str, Any]]:
-    """Read the JSON objects of a file, gzip or plain; what is none is named in `notes` and passed over.
+def lines(path: Path, notes: Notes) -> Generator[tuple[int, Mapping[str, Any]], None, None]:
+    """Read the JSON objects of a file, gzip or plain, with their lines' numbers.
+
+    What is none is named in `notes` and passed over.
 
     Raises:
         OSError: the file cannot be opened or read.
     """
-    with _open(path) as stream:
+    with path.open("rb") as raw:
+        packed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if packed else raw
         number = 0
         while line := stream.readline(LONGEST):
             number += 1
@@ -31,7 +36,7 @@ def lines(path: Path, notes: Notes) -> Iterator[Mapping[str, Any]]:
             elif line.strip():
                 notes.lines += 1
                 if (decoded := _decode(path, number, line, notes)) is not None:
-                    yield decoded
+                    yield number, decoded
 
 
 def _decode(path: Path, number: int, line: bytes, notes: Notes) -> Mapping[str, Any] | None:
@@ -49,10 +54,3 @@ def _decode(path: Path, number: int, line: bytes, notes: Notes) -> Mapping[str, 
         notes.add_broken(path, number, "not an object")
         return None
     return decoded
-
-
-def _open(path: Path) -> BinaryIO:
-    stream = path.open("rb")
-    packed = stream.read(2) == GZIP_MAGIC
-    stream.seek(0)
-    return cast("BinaryIO", gzip.GzipFile(fileobj=stream)) if packed else stream

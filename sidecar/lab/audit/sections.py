@@ -58,7 +58,8 @@ def heading(audit: Audit) -> str:
     agents = [window.agent for window in audit.windows if window.within is None]
     by_agent = ", ".join(f"{agent} {agents.count(agent):,}" for agent in dict.fromkeys(agents))
     began = [window.began for window in audit.windows if window.began and window.began > DAY]
-    span = f" · {_day(min(began))} to {_day(max(began))}" if began else ""
+    days = dict.fromkeys(_day(each) for each in (min(began), max(began))) if began else {}
+    span = f" · {' to '.join(days)}" if days else ""
     windows = f"{count(len(audit.windows), 'window')} of {count(audit.sessions, 'session')}"
     return f"{windows} ({by_agent}) · {count(len({window.project for window in audit.windows}), 'project')}{span}"
 

@@ -2,8 +2,8 @@
 
 import os
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -90,22 +90,27 @@ def read(files: Sequence[Path], notes: Notes, *, each: Callable[[], None] = lamb
                     _join(sources, thread)
         each()
     for source in sources.values():
+        source.threads.sort(key=lambda thread: thread.within is not None)  # the session's own first
         for thread in source.threads:
             thread.label = thread.label or labels.get(thread.within or "")
     return _with_parents(sources)
 
 
 def _read(file: Path, notes: Notes) -> Reader | None:
-    stream = lines(file, notes)
-    first = deque(islice(stream, FIRST))
-    chosen = next((reader for reader in READERS if any(reader.claims(line) for line in first)), None)
-    if chosen is None:
-        notes.add_foreign(file, "not a transcript of a known tool" if first else "holds no JSON lines")
-        return None
-    reader = chosen(file, notes)
-    for line in chain(first, stream):
-        reader.take(line)
-    return reader
+    with closing(lines(file, notes)) as stream:
+        first = list(islice(stream, FIRST))
+        chosen = next((reader for reader in READERS if any(reader.claims(line) for _, line in first)), None)
+        if chosen is None:
+            notes.add_foreign(file, "not a transcript of a known tool" if first else "holds no JSON lines")
+            return None
+        reader = chosen(file, notes)
+        for number, line in chain(first, stream):
+            try:
+                reader.take(line)
+            except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+                # Formats change without notice: what a reader was not made for costs this line, not the audit.
+                notes.add_broken(file, number, f"of a shape that is not understood ({type(error).__name__})")
+        return reader
 
 
 def _join(sources: dict[tuple[str, str], Source], thread: Thread) -> None:

@@ -86,7 +86,11 @@ def _changed(audit: Audit) -> str:
         return ""
     best = _best(audit.verdicts)
     cuts = sum(not cut.silent for window in audit.windows for cut in window.compactions)
-    freed = f"would have freed {short(best.freed_tokens)} tokens in {count(best.cleanups, 'cleanup')}"
+    freed = (
+        f"would have freed {short(best.freed_tokens)} tokens in {count(best.cleanups, 'cleanup')}"
+        if best.freed_tokens
+        else "would have found nothing to free"
+    )
     needed = f", {percent(best.readmitted_tokens, best.freed_tokens)} of them needed again" if best.freed_tokens else ""
     spared = f", and spared {best.spared:,} of {count(cuts, 'compaction')}" if cuts else ""
     refused = (

@@ -50,7 +50,8 @@ def shown_by(arguments: Mapping[str, Any]) -> str | None:
     files = [word for word in words[1:] if not word.startswith("-") and not word.isdigit()]
     if words[0] == "sed":
         files = files[1:]  # the script comes first
-    return name(files[0]) if len(files) == 1 else None
+    # What the shell would still have to work out is no path.
+    return name(files[0]) if len(files) == 1 and not set(files[0]) & set("$`*?<>(){};&|\n") else None
 
 
 def call_kind(tool: str) -> str:

@@ -165,7 +165,10 @@ def shortened(path: str, root: str | None) -> str:
 
 
 def reckon_hidden_thinking(written: list[Piece], output: int) -> None:
-    """Where thinking is kept from the transcript it is still in the window: what the call put out beyond the rest."""
-    thinking = next((piece for piece in written if piece.kind == "thinking" and not piece.counted), None)
-    if thinking is not None:
-        thinking.counted = max(0, output - sum(piece.counted for piece in written if piece is not thinking))
+    """Where thinking is kept from the transcript it is still in the window: what the call put out beyond the rest.
+
+    `written` is what the call wrote so far; it may be told in parts, and the last part has the last word.
+    """
+    hidden = [piece for piece in written if piece.kind == "thinking" and (piece.digest is None or not piece.counted)]
+    if hidden:
+        hidden[0].counted = max(0, output - sum(piece.counted for piece in written if piece is not hidden[0]))

@@ -169,7 +169,7 @@ class ClaudeCode:
         written: list[Piece] = []
         said = message.get("content")
         for block in [{"type": "text", "text": said}] if isinstance(said, str) else objects(said):
-            kind = block.get("type")
+            kind = text(block.get("type"))
             if kind == "text":
                 written.append(thread.add("assistant_message", "assistant", text(block.get("text"))))
             elif kind in {"thinking", "redacted_thinking"}:

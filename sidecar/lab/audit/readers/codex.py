@@ -142,7 +142,7 @@ class Codex:
         elif kind == "task_started":
             self._thread.limit = tokens(event.get("model_context_window")) or self._thread.limit
         elif kind == "exec_command_end":
-            shown = [each for each in objects(event.get("parsed_cmd")) if each.get("type") in SHOWN]
+            shown = [each for each in objects(event.get("parsed_cmd")) if text(each.get("type")) in SHOWN]
             call = text(event.get("call_id"))
             if len(shown) == 1 and call in self._calls and (path := name(shown[0].get("path"))):
                 self._calls[call] = (self._calls[call][0], path)
