@@ -48,11 +48,28 @@ class OverallReport(TypedDict):
     target: TargetRange
 
 
+class Range(TypedDict):
+    """An expected utilization, and between what it lies in 80 of 100 cases."""
+
+    utilization_ratio: float
+    low: float
+    high: float
+
+
+class Expected(Range):
+    """Where the whole window and its components are so many model calls ahead, if nothing is cleaned up."""
+
+    calls: int
+    components: dict[Component, Range]
+
+
 class Forecast(TypedDict):
-    """Time to exhaustion at the present growth; absent where unknown."""
+    """Time to exhaustion, and what is expected until then, at the present growth; absent where unknown."""
 
     eta_seconds: NotRequired[float]
     eta_calls: NotRequired[float]
+    tokens_per_call: NotRequired[float]
+    expected: NotRequired[list[Expected]]
 
 
 class Report(TypedDict):

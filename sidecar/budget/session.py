@@ -14,9 +14,9 @@ from sidecar.budget.cleanup import reclaimable
 from sidecar.budget.commands import Source
 from sidecar.budget.entries import Action, Allocated, Opened
 from sidecar.budget.items import Item
+from sidecar.budget.outlook import forecast, time_left
 from sidecar.budget.pace import USUAL, USUAL_PARTS, Pace
 from sidecar.budget.policy import COMPONENTS, Component, ComponentPolicy, Mode, Policy, Status, Step
-from sidecar.budget.prediction import straight_line
 from sidecar.budget.ratio import is_over
 from sidecar.budget.replies import Forecast
 
@@ -229,6 +229,11 @@ class Session:
         return total if self.calibration == 1 else int(total / self.calibration)
 
     @property
+    def believed_ratio(self) -> float | None:
+        """Provider tokens for each counted one: that by which the total is divided, else the last call's."""
+        return self.calibration if self.ratios else self.provider_ratio
+
+    @property
     def used(self) -> int:
         """Tokens in the whole window: the components and what belongs to none of them."""
         used = self.unattributed
@@ -282,8 +287,17 @@ class Session:
         return None
 
     def forecast(self) -> Forecast:
-        """Time to exhaustion along a straight line through the latest growth."""
-        return straight_line(self.samples, self.available)
+        """What the latest growth comes to."""
+        return forecast(
+            samples=self.samples,
+            available=self.available,
+            window=(self.used, self.total, self.pace),
+            components={name: (held.used, held.allocated, held.pace) for name, held in self.components.items()},
+        )
+
+    def time_left(self) -> Forecast:
+        """Time to exhaustion alone."""
+        return time_left(samples=self.samples, available=self.available, pace=self.pace)
 
     def reclaimable(self, component: Component) -> int | None:
         """What a manual cleanup would free now; None where the items are unknown. Cached until the next entry."""

@@ -19,6 +19,7 @@ from sidecar.exporters.metric import (
     DROPPED,
     EVENT_TYPES,
     FORWARDED,
+    HORIZONS,
     OPEN,
     RECEIVERS,
     REJECTIONS,
@@ -352,13 +353,27 @@ CATALOG: tuple[Metric, ...] = (
     Metric(
         name="token_budget_prediction_error_ratio",
         kind="histogram",
-        help="Distance of predicted from actual utilization of a component, in parts of its budget.",
+        help=(
+            "Distance of predicted from actual utilization of a component, in parts of its budget: of working_memory, "
+            "and with metrics_detail of the others."
+        ),
         labels=_plain(component=COMPONENTS, predictor=("prior", "calibrated", "forecast")),
         initial=(),  # begins with the first plan; the other predictors when they first differ from the prior
         unit="ratio",
         buckets=(0.05,),
         feeds="task_completed",
         section="3.8",
+    ),
+    Metric(
+        name="token_budget_window_forecast_error_ratio",
+        kind="histogram",
+        help="Distance of forecast from actual utilization of the whole window, so many model calls ahead.",
+        labels=_plain(calls=HORIZONS),
+        unit="ratio",
+        buckets=(0.02, 0.05),
+        feeds=_WINDOWS,
+        section="3.8",
+        detail=True,
     ),
     Metric(
         name="token_budget_exhaustion_eta_seconds",

@@ -35,7 +35,8 @@ from sidecar.budget.entries import (
 from sidecar.budget.policy import COMPONENTS, Mode
 from sidecar.budget.session import ratio
 from sidecar.exporters.catalog import CATALOG
-from sidecar.exporters.metric import CLEANED, COMPACTION_SOURCES, COMPONENT_OF_STEP, PREDICTED, Metric
+from sidecar.exporters.forecasts import Miss
+from sidecar.exporters.metric import CLEANED, COMPACTION_SOURCES, COMPONENT_OF_STEP, PREDICTED, PREDICTED_ALWAYS, Metric
 from sidecar.exporters.series import Counted, Distributed
 from sidecar.ledger import Record
 
@@ -46,7 +47,8 @@ Exemplar: TypeAlias = Callable[[float], str]
 class Counting:
     """The series of the whole catalogue, and the rules by which entries and cleanup runs move its counters."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, detail: bool = True) -> None:
+        self._judged = COMPONENTS if detail else PREDICTED_ALWAYS
         self._counted = {metric.name: Counted(metric) for metric in CATALOG if metric.kind != "histogram"}
         self._distributed = {metric.name: Distributed(metric) for metric in CATALOG if metric.kind == "histogram"}
         self._exhaustions = self.counted("token_budget_exhaustions_total")
@@ -62,6 +64,7 @@ class Counting:
         self._failed = self.counted("token_budget_directives_failed_total")
         self._adjustments = self.counted("token_budget_share_adjustments_total")
         self._errors = self.distributed("token_budget_prediction_error_ratio")
+        self._forecasts = self.distributed("token_budget_window_forecast_error_ratio")
         self._calls = self.distributed("token_budget_window_call_utilization_ratio")
         self._compactions = self.counted("token_budget_compactions_total")
         self._compacted = self.counted("token_budget_compaction_freed_tokens_total")
@@ -169,17 +172,30 @@ class Counting:
             case Opened() | Changed():
                 self.begin_mode(agent, session.mode)
             case TasksPlanned():
-                for component in PREDICTED:
-                    self._errors[component, "prior"]
+                self._begin_errors()
             case BoundExceeded() | Calibrated() | ArchiveErased() | Learned() | Noted():
                 pass
             case _:
                 assert_never(entry)
 
+    def _begin_errors(self) -> None:
+        for component in PREDICTED:
+            if component in self._judged:
+                self._errors[component, "prior"]
+
+    def missed(self, miss: Miss) -> None:
+        """A forecast's time has come, and it was so far off."""
+        if miss.component is None:
+            self._forecasts[str(miss.calls),].observe(miss.error)
+        elif miss.component in self._judged:
+            self._errors[miss.component, "forecast"].observe(miss.error)
+
     def _task_completed(self, entry: TaskCompleted) -> None:
         """How far the needs that were predicted lay from the actual ones, in parts of the component's budget."""
         learned = entry.predicted != entry.prior
         for component in PREDICTED:
+            if component not in self._judged:
+                continue
             budget = entry.allocated.get(component, 0)
             if budget <= 0:
                 continue

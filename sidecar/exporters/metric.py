@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from sidecar.budget.commands import EVENTS
+from sidecar.budget.pace import REACHES
 from sidecar.budget.policy import COMPONENTS, STANDARD, Component, Step
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram", "info"]
@@ -64,8 +65,11 @@ STEPS = tuple((name, step) for name in CLEANED for step in STANDARD.components[n
 # A step belongs to one component, also where an item of another one goes with its group.
 COMPONENT_OF_STEP: Mapping[Step, Component] = MappingProxyType({step: name for name, step in STEPS})
 ADJUSTABLE = tuple(name for name in COMPONENTS if not STANDARD.components[name].fixed)
+HORIZONS: Labels = tuple(str(reach.calls) for reach in REACHES)  # model calls ahead
 # The components that the complexity prior of SPEC 3.8 speaks of: only these can be predicted wrongly.
 PREDICTED = tuple(name for name in COMPONENTS if any(name in needs for needs in STANDARD.predict.needs.values()))
+# Whose errors are shown without details: it fills most windows, and each component more is a dozen series.
+PREDICTED_ALWAYS: tuple[Component, ...] = ("working_memory",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from sidecar.budget.session import Session, ratio
 from sidecar.exporters.agents import UNKNOWN, AgentLabels
 from sidecar.exporters.catalog import BY_NAME, CATALOG
 from sidecar.exporters.counting import Counting, Exemplar
+from sidecar.exporters.forecasts import Forecasts
 from sidecar.exporters.lag import LoopLag
 from sidecar.exporters.metric import FORWARDED, OTHER, SIGNALS
 from sidecar.exporters.negotiation import content_type
@@ -59,8 +60,9 @@ class Exporter:
         self._journal_works = True
         self._monotonic = monotonic
         self._clock = clock
-        self._counting = Counting()
+        self._counting = Counting(detail=detail)
         self._windows = Windows(monotonic)
+        self._forecasts = Forecasts()
         self._scraping = asyncio.Lock()
         self._since = 0.0  # when the scrape last let others run
         self._shown = [self._counting.family(metric.name) for metric in CATALOG if detail or not metric.detail]
@@ -97,6 +99,8 @@ class Exporter:
         if record.origin is not None and record.origin.receiver != LEDGER:
             self.received(record.origin.receiver, record.command.type)
         self._counting.record(agent, record, None if self.exemplar is None else self._exemplar_of(record))
+        for miss in self._forecasts.look(session):
+            self._counting.missed(miss)
         self._windows.update(session, agent, opened=bool(record.entries) and type(record.entries[0].entry) is Opened)
 
     def adopt(self, sessions: Iterable[Session]) -> None:
@@ -109,10 +113,12 @@ class Exporter:
     def retire(self, session: Session) -> None:
         """The session went idle: out of the gauges, until it is published again."""
         self._windows.retire(session, self._agent(session))
+        self._forecasts.drop(session)
 
     def forget(self, session: Session) -> None:
         """Another replica serves the session now: its gauges come from there."""
         self._windows.drop(session.id)
+        self._forecasts.drop(session)
 
     def on_append(self, seconds: float, entries: int, ok: bool) -> None:
         """The journal took so long for so many entries, or failed."""

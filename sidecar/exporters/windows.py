@@ -269,7 +269,7 @@ class Windows:
             yield
         window = self._durable(session)
         if window is not None:
-            eta = session.forecast().get("eta_seconds")
+            eta = session.time_left().get("eta_seconds")
             if eta is not None:
                 window.agent.soonest[session.id] = eta
             else:

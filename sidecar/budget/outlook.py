@@ -1,0 +1,113 @@
+"""Where a window is going: its expected utilization some model calls ahead, and the time until it is full (SPEC 3.8).
+
+Growth that is steady goes on along its straight line. Growth that is not, as that of real agents, follows the robust
+pace of the calls (budget/pace.py). Either is what the window will hold if nothing is cleaned up. After a fall there is
+no forecast until the window grows again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TypeAlias
+
+from sidecar.budget.pace import REACHES, Pace, Reach
+from sidecar.budget.policy import Component
+from sidecar.budget.prediction import straight_line
+from sidecar.budget.replies import Forecast, Range
+
+Sample: TypeAlias = tuple[float, int, int]  # session time in seconds, used tokens, model calls so far
+Level: TypeAlias = tuple[int, int, Pace]  # used tokens, tokens of the budget, growth
+
+_STEADY = 0.25  # growth that strays no further from its mean than by this part of it is a line
+_LINE_FROM = 3  # growths that make a line to go by for more than the time to exhaustion
+
+
+def forecast(
+    *, samples: Sequence[Sample], available: int, window: Level, components: Mapping[Component, Level]
+) -> Forecast:
+    """What a report tells of the future.
+
+    Args:
+        samples: the latest points of the whole window since its last fall, oldest first.
+        available: what is left of the window, in tokens.
+        window: the whole window.
+        components: each of its parts.
+
+    Returns:
+        `eta_seconds` and `eta_calls`, as `straight_line` does; and where model calls are known, how many tokens one
+        adds and what they make of the window at each horizon.
+    """
+    found = time_left(samples=samples, available=available, pace=window[2])
+    if not _growths(samples):
+        return found
+    rate = rate_of(samples, window[2])
+    found["tokens_per_call"] = rate
+    found["expected"] = [
+        {
+            "calls": reach.calls,
+            **_range(window, rate, reach),
+            "components": {name: _range(level, level[2].rate, reach) for name, level in components.items()},
+        }
+        for reach in REACHES
+    ]
+    return found
+
+
+def time_left(*, samples: Sequence[Sample], available: int, pace: Pace) -> Forecast:
+    """`eta_seconds` and `eta_calls` alone."""
+    growths = _growths(samples)
+    if len(growths) > 1 and available > 0 and not _steady(growths):
+        return _at_pace(samples, available, pace.rate)
+    return straight_line(samples, available)
+
+
+def rate_of(samples: Sequence[Sample], pace: Pace) -> float:
+    """Tokens that a model call adds to the whole window."""
+    growths = _growths(samples)
+    if len(growths) >= _LINE_FROM and _steady(growths):
+        return sum(growths) / len(growths)
+    return pace.rate
+
+
+def expected_growth(rate: float, reach: Reach) -> float:
+    """Tokens that are expected to come within the model calls of this reach."""
+    return rate * reach.calls * reach.expected
+
+
+def _range(level: Level, rate: float, reach: Reach) -> Range:
+    used, budget, _ = level
+    low, expected, high = (
+        (used + rate * reach.calls * part) / budget if budget else 0.0
+        for part in (reach.low, reach.expected, reach.high)
+    )
+    return {"utilization_ratio": expected, "low": low, "high": high}
+
+
+def _at_pace(samples: Sequence[Sample], available: int, rate: float) -> Forecast:
+    if rate <= 0:
+        return {}
+    calls = available / rate
+    found: Forecast = {"eta_calls": calls}
+    (begun, _, first), (now, _, last) = samples[0], samples[-1]
+    if now > begun:
+        found["eta_seconds"] = calls * (now - begun) / (last - first)
+    return found
+
+
+def _growths(samples: Sequence[Sample]) -> list[int]:
+    """What each model call added, since the last fall; what came before the first of these calls is not known."""
+    levels = list(_at_calls(samples))
+    return [after - before for before, after in pairwise(levels)]
+
+
+def _at_calls(samples: Sequence[Sample]) -> Iterator[int]:
+    """The level that each model call found."""
+    seen = None
+    for _, used, call in samples:
+        if call and call != seen:
+            seen = call
+            yield used
+
+
+def _steady(growths: Sequence[int]) -> bool:
+    mean = sum(growths) / len(growths)
+    return mean > 0 and all(abs(growth - mean) <= _STEADY * mean for growth in growths)
