@@ -37,17 +37,22 @@ def forecast(
         adds and what they make of the window at each horizon.
     """
     found = time_left(samples=samples, available=available, pace=window[2])
-    if not _growths(samples):
+    growths = _growths(samples)
+    if not growths:
         return found
-    rate = rate_of(samples, window[2])
+    line = len(growths) >= _LINE_FROM and _steady(growths)
+    rate = sum(growths) / len(growths) if line else window[2].rate
     found["tokens_per_call"] = rate
     found["expected"] = [
         {
             "calls": reach.calls,
             **_range(window, rate, reach),
-            "components": {name: _range(level, level[2].rate, reach) for name, level in components.items()},
+            "components": {
+                name: _range(level, level[2].mean if line else level[2].rate, reach)
+                for name, level in components.items()
+            },
         }
-        for reach in REACHES
+        for reach in ([_straight(reach) for reach in REACHES] if line else REACHES)
     ]
     return found
 
@@ -60,17 +65,9 @@ def time_left(*, samples: Sequence[Sample], available: int, pace: Pace) -> Forec
     return straight_line(samples, available)
 
 
-def rate_of(samples: Sequence[Sample], pace: Pace) -> float:
-    """Tokens that a model call adds to the whole window."""
-    growths = _growths(samples)
-    if len(growths) >= _LINE_FROM and _steady(growths):
-        return sum(growths) / len(growths)
-    return pace.rate
-
-
-def expected_growth(rate: float, reach: Reach) -> float:
-    """Tokens that are expected to come within the model calls of this reach."""
-    return rate * reach.calls * reach.expected
+def _straight(reach: Reach) -> Reach:
+    """Along a line each call adds the same, but for what it may stray."""
+    return Reach(reach.calls, low=1 - _STEADY, expected=1.0, high=1 + _STEADY)
 
 
 def _range(level: Level, rate: float, reach: Reach) -> Range:
