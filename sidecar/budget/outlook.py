@@ -5,6 +5,7 @@ pace of the calls (budget/pace.py). Either is what the window will hold if nothi
 no forecast until the window grows again.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeAlias
@@ -97,8 +98,12 @@ def _growths(samples: Sequence[Sample]) -> list[int]:
 
 
 def _at_calls(samples: Sequence[Sample]) -> Iterator[int]:
-    """The level that each model call found."""
-    seen = None
+    """The level that each model call found; and before them the one that the last fall left.
+
+    Where the first sample is only the oldest that is remembered, nobody knows whether a call found it.
+    """
+    cut = isinstance(samples, deque) and len(samples) == samples.maxlen
+    seen = samples[0][2] if cut else None
     for _, used, call in samples:
         if call and call != seen:
             seen = call
