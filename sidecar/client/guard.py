@@ -18,25 +18,35 @@ def relieve(window: "Window", pieces: Sequence[Piece], left: int) -> list[Piece]
         The pieces that the next sync alone would not archive: those the sidecar has never heard of, and those cut.
     """
     goal = int(window.limit * RELIEVE_TO)
-    touched: list[Piece] = []
+    touched, left = _take_out(window, pieces, left, goal, keep=window.keep)
     cut: list[Piece] = []
-    for members in _order(window, pieces):
+    if left > window.limit:
+        cut, left = _cut(window, pieces, left, goal)
+    if left > window.limit:  # some of what should stay cannot be cut: only the newest stays, and what was asked last
+        more, left = _take_out(window, pieces, left, window.limit, keep=1)
+        touched += more
+    window.guarded += len(touched) + len(cut)
+    unarchived = [piece for piece in touched if not window.told(piece.id)] + cut
+    return list({piece.id: piece for piece in unarchived}.values())
+
+
+def _take_out(window: "Window", pieces: Sequence[Piece], left: int, goal: int, *, keep: int) -> tuple[list[Piece], int]:
+    """Take out whole groups until at most `goal` tokens are left: what went, and what is left."""
+    gone: list[Piece] = []
+    for members in _order(window, pieces, keep):
         if left <= goal:
             break
         for piece in members:
             left -= window.size(piece)
             window.gone[piece.id] = _stub(piece, window.size(piece))
-            touched.append(piece)
-    if left > window.limit:
-        cut = _cut(window, pieces, left - goal)
-    window.guarded += len(touched) + len(cut)
-    return [piece for piece in touched if not window.told(piece.id)] + cut
+            gone.append(piece)
+    return gone, left
 
 
-def _order(window: "Window", pieces: Sequence[Piece]) -> list[list[Piece]]:
+def _order(window: "Window", pieces: Sequence[Piece], keep: int) -> list[list[Piece]]:
     """What may go, first first: whole groups."""
     asked = next((piece.id for piece in reversed(pieces) if piece.kind == "interaction" and not piece.answers), None)
-    protected = {asked, *(piece.id for piece in pieces[-window.keep :])} if window.keep else {asked}
+    protected = {asked, *(piece.id for piece in pieces[-keep:])} if keep else {asked}
     groups: dict[str, list[Piece]] = {}
     for piece in pieces:
         if piece.id not in window.gone:
@@ -51,18 +61,18 @@ def _order(window: "Window", pieces: Sequence[Piece]) -> list[list[Piece]]:
     )
 
 
-def _cut(window: "Window", pieces: Sequence[Piece], excess: int) -> list[Piece]:
-    """Cut the largest of what has to stay until the excess is gone."""
+def _cut(window: "Window", pieces: Sequence[Piece], left: int, goal: int) -> tuple[list[Piece], int]:
+    """Cut the largest of what has to stay until at most `goal` tokens are left: what was cut, and what is left."""
     cut: list[Piece] = []
     stay = [piece for piece in pieces if piece.id not in window.gone and piece.cuttable and not piece.pinned]
     for piece in sorted(stay, key=window.size, reverse=True):
-        if excess <= 0:
+        if left <= goal:
             break
         before = window.size(piece)
-        if window.shorten_to(piece, max(before - excess, 200)):
-            excess -= before - window.size(piece)
+        if window.shorten_to(piece, max(before - (left - goal), 200)):
+            left -= before - window.size(piece)
             cut.append(piece)
-    return cut
+    return cut, left
 
 
 def _stub(piece: Piece, tokens: int) -> str:

@@ -1,10 +1,12 @@
 """A long agent run with the sizes of a recorded session: what the model says and what its tools answer."""
 
+import functools
 from dataclasses import dataclass
 
 from sidecar.client.tokens import estimate
 from sidecar.lab.recordings import MAIN, bundled, read
 
+weigh = functools.cache(estimate)  # models of tests weigh each prompt whole, hundreds of times
 RESULTS = frozenset({"tool_result", "file_read"})
 SAID = frozenset({"assistant_message", "thinking", "tool_call"})
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from sidecar.client.tokens import estimate
-
 langchain = pytest.importorskip("langchain.agents", reason="MISSING TOOL: langchain (pip install -e '.[emitters]')")
 
 from langchain_core.language_models import BaseChatModel  # noqa: E402
@@ -20,7 +18,7 @@ from typing_extensions import override  # noqa: E402
 from sidecar.client.driving import drive  # noqa: E402
 from sidecar.client.langchain import TokenBudget, _pieces  # noqa: E402
 from sidecar.client.pieces import NOTES  # noqa: E402
-from tests.client.scripted import Turn, filler, total, turns  # noqa: E402
+from tests.client.scripted import Turn, filler, total, turns, weigh  # noqa: E402
 
 pytestmark = [
     # LangChain's own: pydantic's and langgraph's notices of things to come.
@@ -38,9 +36,9 @@ def size(messages):
     """The tokens of a prompt, counted as the adapter's default counts, but from what the model really got."""
     count = 0
     for message in messages:
-        count += estimate(message.text) + 4
+        count += weigh(message.text) + 4
         if isinstance(message, AIMessage) and message.tool_calls:
-            count += estimate(json.dumps([[call["name"], call["args"]] for call in message.tool_calls]))
+            count += weigh(json.dumps([[call["name"], call["args"]] for call in message.tool_calls]))
     return count
 
 

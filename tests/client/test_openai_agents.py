@@ -10,7 +10,7 @@ import pytest
 from sidecar.client.driving import adrive
 from sidecar.client.pieces import NOTES, Shown
 from sidecar.client.tokens import estimate
-from tests.client.scripted import filler, total, turns
+from tests.client.scripted import filler, total, turns, weigh
 
 agents = pytest.importorskip("agents", reason="MISSING TOOL: openai-agents (pip install -e '.[emitters]')")
 
@@ -39,7 +39,7 @@ class Overflow(Exception):
 
 def size(items):
     """The tokens of a prompt, of what the model really got."""
-    return sum(estimate(str(text_of(item))) + 4 for item in items)
+    return sum(weigh(str(text_of(item))) + 4 for item in items)
 
 
 def text_of(item):

@@ -8,8 +8,7 @@ import pytest
 
 from sidecar.client.driving import adrive
 from sidecar.client.pieces import NOTES
-from sidecar.client.tokens import estimate
-from tests.client.scripted import total, turns
+from tests.client.scripted import total, turns, weigh
 
 pydantic_ai = pytest.importorskip("pydantic_ai", reason="MISSING TOOL: pydantic-ai (pip install -e '.[emitters]')")
 
@@ -33,9 +32,9 @@ def size(messages):
     for message in messages:
         for part in message.parts:
             if isinstance(part, ToolCallPart):
-                count += estimate(f"{part.tool_name} {part.args_as_json_str()}")
+                count += weigh(f"{part.tool_name} {part.args_as_json_str()}")
             else:
-                count += estimate(str(part.content))
+                count += weigh(str(part.content))
         count += 4
     return count
 
