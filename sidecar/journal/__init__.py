@@ -119,8 +119,11 @@ class Journal(Protocol):
         """Make frames durable: an outcome for each, in their order."""
         ...
 
-    async def check(self) -> None:
-        """Raise `JournalError` unless the store takes writes now; heals what it can, leaves no trace."""
+    async def check(self) -> bool:
+        """Raise `JournalError` unless the store takes writes now; heals what it can, leaves no trace.
+
+        Answers whether another store has taken the place of the one that was read so far.
+        """
         ...
 
     def read(

@@ -113,8 +113,9 @@ class MemoryJournal:
     async def close(self) -> None:
         """Nothing to close: what was stored stays as long as this object does."""
 
-    async def check(self) -> None:
+    async def check(self) -> bool:
         """Memory takes writes."""
+        return False
 
     async def append(self, frames: Sequence[Frame]) -> Sequence[Outcome]:
         """Store the frames that come next in their session."""

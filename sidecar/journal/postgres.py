@@ -67,13 +67,14 @@ class PostgresJournal:
         """Let go of the connections."""
         await self._store.close()
 
-    async def check(self) -> None:
-        """Write, and take it back."""
+    async def check(self) -> bool:
+        """Write, and take it back. What a failover has lost is told by where the sessions stand (`heads`)."""
         if not self._store.is_open:
             await self.open()
         async with self._store.connection("takes no writes", within=PROMPTLY) as connection, transaction(connection):
             for statement in history.TOUCH:
                 await connection.execute(statement)
+        return False
 
     # --- frames -----------------------------------------------------------------------------------------------------
 

@@ -53,15 +53,15 @@ class SqliteJournal:
         await self._log.settled()
         self._access.close()
 
-    async def check(self) -> None:
+    async def check(self) -> bool:
         """Write one page, after opening the file anew if the last write failed; but do not begin a removed one anew."""
-        if self._access.is_open and not self.path.exists():
-            raise JournalError(f"journal {self.path} was removed: put it back, or restart to begin a new one")
+        self._access.check_there()
         if self._access.doubtful or not self._access.is_open:
             await self.close()
             await self.open()
         await self._access.run("write", self._access.touch)
         self._access.doubtful = False
+        return self._access.is_another()
 
     async def append(self, frames: Sequence[Frame]) -> Sequence[Outcome]:
         """Store the frames that come next in their session, in one transaction."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from sidecar.journal import JournalError
-from sidecar.journal.sqlite_file import SCHEMA_VERSION, SqliteFile
+from sidecar.journal.sqlite_file import SCHEMA_VERSION, FileId, SqliteFile
 
 Durability: TypeAlias = Literal["normal", "full"]
 Thread: TypeAlias = Literal["write", "read", "keep"]  # one for each connection of `SqliteFile`
@@ -26,11 +26,28 @@ class Access:
         self._durability = durability
         self._file: SqliteFile | None = None
         self._threads: dict[Thread, ThreadPoolExecutor] = {}
+        self._was_there = False
+        self._known: FileId | None = None  # the file that was read so far
         self.doubtful = False
 
+    def check_there(self) -> None:
+        """Raise `JournalError` where the file was there, and is not. To begin a new one may not be what is wanted."""
+        there = self.path.exists()
+        if self._was_there and not there:
+            raise JournalError(f"journal {self.path} was removed: put it back, or restart to begin a new one")
+        self._was_there = there
+
+    def is_another(self) -> bool:
+        """Whether the file is another one than when this was last asked, or first opened."""
+        known, self._known = self._known, self.file.identity
+        return known != self._known
+
     def open(self) -> None:
-        """Open the file, create it if it is missing. Raises `JournalError` with what is wrong and where."""
+        """Open the file, create it if it was never there. Raises `JournalError` with what is wrong and where."""
+        self.check_there()
         self._file = SqliteFile(self.path, synchronous=self._durability)
+        self._was_there = True
+        self._known = self._known or self._file.identity
         self._threads = {name: ThreadPoolExecutor(1, f"journal-{name}") for name in get_args(Thread)}
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from typing import TypeAlias
 
 from sidecar.journal import JournalError
 
@@ -19,6 +20,8 @@ SCHEMA_VERSION = 3  # the last of schema/sqlite-*.sql
 
 # Somebody looks into the file with another program: wait a moment for them, but do not hold the event loop for long.
 _BUSY_SECONDS = 0.25
+
+FileId: TypeAlias = tuple[int, int]  # device, inode
 
 
 class SqliteFile:
@@ -42,13 +45,19 @@ class SqliteFile:
             # A process that is killed again and again, before it had written much, would never get round to this.
             with contextlib.suppress(sqlite3.Error):  # a full disk: the first write will say so
                 self.keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                self._identity = self._found()
+            self._log = f"{path.resolve()}-wal"
+            self.identity, self._log_identity = _found(path), _found(self._log)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close the connections and let others have the file. Never raises."""
+        """Move the log into the file, close the connections and let others have the file. Never raises."""
+        # SQLite does it when the last connection closes, but not where the file has been moved: then the log stays, and
+        # would be taken for that of whatever file is put in its place.
+        for keeper in self._connections[2:]:  # there is none where opening failed: then the file is not touched
+            with contextlib.suppress(sqlite3.Error):
+                keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         for connection in self._connections:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
@@ -56,16 +65,14 @@ class SqliteFile:
         os.close(self._lock)
 
     def check_in_place(self) -> None:
-        """Raise `OSError` where the path leads to this file no longer: what is written to it ends with the process."""
-        if self._found() != self._identity:
-            raise FileNotFoundError("the file was removed, or another one put in its place")
+        """Raise `OSError` where the path leads to this file no longer: what is written to it ends with the process.
 
-    def _found(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self.path)  # noqa: PTH116 - asked at each commit, and a third faster than Path.stat
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
+        So it is with the log, where the newest commits are; it is moved into the file when that is closed.
+        """
+        if _found(self.path) != self.identity:
+            raise FileNotFoundError("the file was removed, or another one put in its place")
+        if self._log_identity is not None and _found(self._log) != self._log_identity:
+            raise FileNotFoundError(f"{self._log} was removed, or another one put in its place")
 
     @contextlib.contextmanager
     def failing(self, what: str) -> Iterator[None]:
@@ -79,7 +86,7 @@ class SqliteFile:
         if not self.path.parent.is_dir():
             raise JournalError(f"journal {self.path} cannot be opened: the folder {self.path.parent} does not exist")
         with self.failing("cannot be opened"):
-            lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(f"{self.path.resolve()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -115,3 +122,11 @@ class SqliteFile:
             )
             stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step};"
             self.writer.executescript(f"BEGIN IMMEDIATE; {schema} {stamp} COMMIT;")
+
+
+def _found(path: Path | str) -> FileId | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked at each commit, and a third faster than Path.stat
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

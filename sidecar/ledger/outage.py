@@ -74,9 +74,10 @@ class Outage:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _HEAL_LAST)
             with contextlib.suppress(JournalError):
-                await self._journal.check()
+                another = await self._journal.check()
                 await self._settled()
-                self._residents.suspect(self._astray, now=self._clock())
+                everything = [session.id for session in self._residents.all()] if another else []
+                self._residents.suspect([*self._astray, *everything], now=self._clock())
                 self._astray.clear()
                 await self._residents.reread()
                 if not self._astray:  # none has gone on meanwhile

@@ -163,8 +163,18 @@ async def test_a_refused_file_is_not_kept_locked(path):
     with pytest.raises(JournalError):
         await journal.open()
     path.unlink()
-    await journal.open()
-    await journal.close()
+    other = SqliteJournal(path)
+    await other.open()
+    await other.close()
+
+
+async def test_a_second_process_is_refused_whatever_name_it_has_for_the_file(path, tmp_path):
+    first, second = SqliteJournal(path), SqliteJournal(tmp_path / "link")
+    await first.open()
+    second.path.symlink_to(path)
+    with pytest.raises(JournalError, match="link is in use by another process"):
+        await second.open()
+    await first.close()
 
 
 READ_ONLY = """
@@ -268,6 +278,61 @@ async def test_a_file_that_was_removed_takes_no_writes_and_no_new_one_is_begun_u
     assert await journal.append([frame(2, *noted(1))]) == ["stored"]
     assert [stored.version async for stored in journal.read("s")] == [1, 2]
     await journal.close()
+
+
+async def test_another_file_in_its_place_is_taken_and_told_of(path, tmp_path):
+    """Memory has sessions of the former one."""
+    journal, other = SqliteJournal(path), SqliteJournal(tmp_path / "backup")
+    for each in (other, journal):
+        await each.open()
+        await each.append([frame(1, *noted(1))])
+    await other.close()
+    await journal.append([frame(2, *noted(1))])
+    assert not await journal.check()
+    other.path.rename(path)
+    with pytest.raises(JournalError, match="another one put in its place"):
+        await journal.append([frame(3, *noted(1))])
+    assert await journal.check()
+    assert not await journal.check()
+    assert [stored.version async for stored in journal.read("s")] == [1]
+    await journal.close()
+
+
+async def test_a_file_that_was_damaged_and_is_taken_away_is_not_begun_anew_before_its_backup_is_there(path, tmp_path):
+    """Else the backup would be written over a file that is in use."""
+    journal = SqliteJournal(path)
+    await journal.open()
+    await journal.append([frame(1, *noted(1))])
+    await journal.close()
+    whole = path.read_bytes()
+    path.write_bytes(b"damaged" * 10_000)
+    for _ in range(2):
+        with pytest.raises(JournalError, match="cannot be opened"):
+            await journal.check()
+        path.unlink(missing_ok=True)
+        with pytest.raises(JournalError, match="put it back, or restart to begin a new one"):
+            await journal.check()
+        assert not path.exists()
+        path.write_bytes(b"damaged again" * 10_000)
+    path.write_bytes(whole)
+    await journal.check()
+    assert [stored.version async for stored in journal.read("s")] == [1]
+    await journal.close()
+
+
+@pytest.mark.parametrize("durability", ["normal", "full"])
+async def test_a_log_that_was_removed_takes_no_commit_and_those_in_it_are_saved(path, durability):
+    """Somebody tidied up: what is written to the log now would end with the process."""
+    journal = SqliteJournal(path, durability=durability)
+    await journal.open()
+    await journal.append([frame(1, *noted(3))])
+    path.with_name("journal.db-wal").unlink()
+    with pytest.raises(JournalError, match=r"journal\.db-wal was removed"):
+        await journal.append([frame(4, *noted(1))])
+    await journal.check()
+    assert await journal.append([frame(4, *noted(1))]) == ["stored"]
+    await journal.close()
+    assert await everything(path) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("durability", ["normal", "full"])

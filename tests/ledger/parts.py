@@ -37,9 +37,10 @@ class FaultyJournal(MemoryJournal):
         return outcomes
 
     @override
-    async def check(self) -> None:
+    async def check(self) -> bool:
         if self.check_fails:
             raise self.error
+        return False
 
     @override
     async def heads(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Head]:

@@ -2,11 +2,12 @@
 
 import asyncio
 import random
+import shutil
 
 import pytest
 
 from sidecar.budget.commands import CloseSession, OpenSession, RemoveItem
-from sidecar.budget.errors import BudgetError
+from sidecar.budget.errors import BudgetError, NotFound
 from sidecar.journal import JournalError
 from sidecar.journal.sqlite import SqliteJournal
 from sidecar.ledger import Ledger
@@ -107,3 +108,27 @@ async def test_a_full_disk_refuses_writes_leaves_reads_and_heals_by_itself(start
     await until(lambda: ledger.journal_up)
     await ledger.handle("s", put("i", content="x" * 100_000))
     assert await working_memory(ledger) == 15
+
+
+async def test_where_another_file_takes_the_journals_place_no_session_of_the_former_is_shown(start, tmp_path):
+    """Somebody restores a backup under a running sidecar: it is the truth, also of sessions nobody writes to."""
+    path = tmp_path / "journal.db"
+    backup = SqliteJournal(tmp_path / "backup")
+    early = Ledger(backup)
+    await early.start()
+    await opened(early, "s", "t")
+    await early.handle("t", request(3))
+    await early.stop()
+    shutil.copy(backup.path, path)
+    ledger = await start(SqliteJournal(path))
+    await ledger.handle("t", request(50))
+    await opened(ledger, "u")
+    backup.path.rename(path)
+    with pytest.raises(JournalError, match="another one put in its place"):
+        await ledger.handle("s", request(5))
+    await until(lambda: ledger.journal_up)
+    assert await working_memory(ledger, "t") == 3
+    with pytest.raises(NotFound):
+        await ledger.view("u")
+    await ledger.handle("t", request(5))
+    assert await working_memory(ledger, "t") == 8
