@@ -141,7 +141,7 @@ def learn_at_close(turn: Turn) -> None:
     if not turn.learns:
         return
     steadied = _adapted(turn)
-    if steadied.after != session.shares or steadied.doubted:
+    if steadied.after != session.shares:
         _emit(turn, "close", steadied)
     began_with = dict(session.opened.shares)
     learned = Learned(
@@ -154,7 +154,7 @@ def learn_at_close(turn: Turn) -> None:
         raised={**session.raised, **steadied.raised},
         doubted=steadied.doubted,
         model=session.model,
-        provider_ratio=session.provider_ratio,
+        provider_ratio=session.believed_ratio,
         call_growth=session.pace.mean if session.pace.seen >= TELLING_CALLS else None,
     )
     if (learned.shares, learned.provider_ratio, learned.call_growth, learned.doubted) != (None, None, None, ()):

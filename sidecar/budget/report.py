@@ -72,7 +72,7 @@ def report(session: Session, *, idle: bool = False) -> Report:
         },
         "forecast": session.forecast(),
         "shares": dict(session.shares),
-        "provider_ratio": session.provider_ratio,
+        "provider_ratio": session.believed_ratio,
         "source": session.source,
     }
 
