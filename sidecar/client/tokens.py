@@ -12,7 +12,7 @@ OTHER_PER_TOKEN = 1.25
 
 def estimate(text: str) -> int:
     """Estimate the tokens of a text from its characters; rounded up, so that only no text is none."""
-    other = 0 if text.isascii() else sum(character > "\x7f" for character in text)
+    other = 0 if text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
     return -int(-(len(text) - other) / ASCII_PER_TOKEN // 1) + -int(-other / OTHER_PER_TOKEN // 1)
 
 
