@@ -30,7 +30,12 @@ def spare(session: Session, *, without: Component | None = None, taking: int = 0
 
 def owed(session: Session) -> int:
     """The tokens that components use beyond their budgets."""
-    return sum(held.over for held in session.components.values())
+    tokens = 0
+    for held in session.components.values():  # written out: each decision asks it several times
+        over = held.used - held.allocated
+        if over > 0:
+            tokens += over
+    return tokens
 
 
 def bound(session: Session) -> int:
@@ -74,12 +79,14 @@ def room(session: Session, component: Component) -> int:
 
 def lend(session: Session) -> None:
     """Note who has borrowed how much, the components in the table's order."""
-    tokens, there = owed(session), 0
-    if tokens:
+    if not owed(session):
+        for held in session.components.values():
+            held.borrowed = 0
+    else:
         there = spare(session)
-    for held in session.components.values():
-        held.borrowed = min(held.over, there)
-        there -= held.borrowed
+        for held in session.components.values():
+            held.borrowed = min(held.over, there)
+            there -= held.borrowed
     if session.loan_mark is not None and not missing(session):
         session.loan_mark = None
 
