@@ -33,7 +33,8 @@ class Contention:
 
     async def give_way(self, waiting: Iterable[SessionId], now: float) -> None:
         """Let others come first, if one of the sessions that wait is contested."""
-        for id in [id for id, until in self._until.items() if until <= now]:
+        # Later than that it cannot be: the clock was set back.
+        for id in [id for id, until in self._until.items() if not now < until <= now + _AFTER]:
             del self._until[id]
         if any(id in self._until for id in waiting):
             await asyncio.sleep(random.uniform(0, _WAY))  # noqa: S311 - nothing to protect

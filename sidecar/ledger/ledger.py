@@ -304,6 +304,7 @@ class Ledger:
         if self._journal.shared:
             await self.drop_moved(self._residents.all())
         now = self._clock()
+        self._residents.count_from(now)
         for session in self._residents.retire(before=now - self._limits.idle_after):
             self._snapshots.rests(session)
             for sink in self._sinks:

@@ -76,6 +76,14 @@ class Residents:
         """Forget the session; the journal has it."""
         return self._active.pop(id, None) or self._idle.pop(id, None) or self._closed.pop(id, None)
 
+    def count_from(self, now: float) -> None:
+        """Where the clock was set back, count from now: what was heard of in its future would hide all others."""
+        for residents in (self._active, self._idle):
+            for resident in residents.values():
+                if resident.seen <= now:
+                    break
+                resident.seen = now
+
     def retire(self, *, before: float) -> Iterator[Session]:
         """Make those idle that were last heard of before that time."""
         for resident in _heard_before(self._active, before):

@@ -235,3 +235,20 @@ async def test_while_the_journal_is_down_silent_sessions_wait_for_their_closing(
     await until(lambda: ledger.journal_up)
     await ledger.expire()
     assert (await ledger.view("s")).session.closed
+
+
+async def test_a_clock_that_is_set_back_keeps_no_session_from_going_idle(start):
+    """A machine that starts with a wrong clock: a session from its future would hide all that came after it."""
+    clock = Clock()
+    ledger = await start(MemoryJournal(), clock=clock, limits=Limits(idle_after=900, close_after=5_000))
+    await opened(ledger, "early")
+    clock.now -= 1_000_000
+    await opened(ledger, "late")
+    await ledger.handle("late", request(5))
+    for idle in (set(), {"early", "late"}):
+        await ledger.expire()
+        assert {id for id in ("early", "late") if (await ledger.view(id)).idle} == idle
+        clock.now += 1_000
+    clock.now += 5_000
+    await ledger.expire()
+    assert [(await ledger.view(id)).session.closed for id in ("early", "late")] == [True, True]
