@@ -1,4 +1,4 @@
-"""Where the sidecar listens: `http://HOST:PORT` or `unix:PATH`."""
+"""Where the sidecar listens: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`."""
 
 import os
 from dataclasses import dataclass
@@ -11,18 +11,19 @@ VARIABLE = "TOKEN_BUDGET_URL"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host and port, or a path of a Unix socket."""
+    """A host and port, by TLS or not, or a path of a Unix socket."""
 
     host: str = ""
     port: int = 0
     path: str = ""
+    tls: bool = False
 
     @classmethod
     def read(cls, text: str | None) -> Self:
         """Read an address; None takes `TOKEN_BUDGET_URL`, or where a sidecar listens by default.
 
         Raises:
-            ValueError: it is neither of the two forms.
+            ValueError: it has none of the three forms.
         """
         text = text or os.environ.get(VARIABLE) or DEFAULT
         if text.startswith("unix:"):
@@ -30,9 +31,12 @@ class Address:
             if path:
                 return cls(path=path)
         parts = urlsplit(text)
-        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-            raise ValueError(f"the sidecar's address must be http://HOST:PORT or unix:PATH, and not {text!r}")
-        return cls(host=parts.hostname, port=parts.port or 80)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise ValueError(
+                f"the sidecar's address must be http://HOST:PORT, https://HOST:PORT or unix:PATH, and not {text!r}"
+            )
+        tls = parts.scheme == "https"
+        return cls(host=parts.hostname, port=parts.port or (443 if tls else 80), tls=tls)
 
     @property
     def authority(self) -> str:

@@ -13,10 +13,11 @@ from sidecar.client.address import Address
 from sidecar.client.blocking import close_all
 from sidecar.client.calls import Call, SessionCalls
 from sidecar.client.course import Courses, Openable, Send
+from sidecar.client.credentials import VARIABLES, Credentials
+from sidecar.client.pipes import Pipe, Plain, Tls
 from sidecar.client.wire import Answer, Reading
 
 R = TypeVar("R")
-CHUNK = 256 << 10
 
 
 class AsyncClient:
@@ -24,8 +25,10 @@ class AsyncClient:
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
         self.address = Address.read(url)
+        files = {name: settings.pop(name) for name in VARIABLES if name in settings}
+        self.credentials = Credentials(**files)
         self.courses = Courses(**settings)
-        self._idle: deque[socket.socket] = deque()
+        self._idle: deque[Pipe] = deque()
         weakref.finalize(self, close_all, self._idle)
 
     def session(self, id: str, **opening: Any) -> "AsyncSession":
@@ -62,7 +65,7 @@ class AsyncClient:
         if not isinstance(step, Send):
             await asyncio.sleep(step.seconds)
             return None
-        data = step.request.encode(self.address.authority)
+        data = step.request.encode(self.address.authority, self.credentials.headers())
         left = step.deadline - self.courses.clock()
         async with asyncio.timeout(max(0.0, left)):
             return await self._ask(data)
@@ -76,9 +79,9 @@ class AsyncClient:
         assert answer is not None  # noqa: S101 - only reused connections answer None
         return answer
 
-    async def _connect(self) -> socket.socket:
+    async def _connect(self) -> Pipe:
         if self.address.path:
-            return await self._connected(socket.AF_UNIX, self.address.path)
+            return Plain(await self._connected(socket.AF_UNIX, self.address.path))
         loop, trouble = asyncio.get_running_loop(), OSError(f"{self.address.host} has no address")
         for family, _, _, _, place in await loop.getaddrinfo(
             self.address.host, self.address.port, type=socket.SOCK_STREAM
@@ -89,8 +92,17 @@ class AsyncClient:
                 trouble = error
             else:
                 made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return made
+                return await self._secured(Plain(made)) if self.address.tls else Plain(made)
         raise trouble
+
+    async def _secured(self, plain: Plain) -> Tls:
+        try:
+            tls = Tls(plain, self.credentials.tls(), self.address.host)
+            await tls.shake_hands()
+        except BaseException:
+            plain.close()
+            raise
+        return tls
 
     async def _connected(self, family: int, place: Any) -> socket.socket:
         made = socket.socket(family)
@@ -102,13 +114,13 @@ class AsyncClient:
             raise
         return made
 
-    async def _talk(self, made: socket.socket, data: bytes, *, reused: bool = False) -> Answer | None:
+    async def _talk(self, made: Pipe, data: bytes, *, reused: bool = False) -> Answer | None:
         """The answer; None where a reused connection turned out to be closed."""
-        reading, answer, loop = Reading(), None, asyncio.get_running_loop()
+        reading, answer = Reading(), None
         try:
-            await loop.sock_sendall(made, data)
+            await made.send(data)
             while answer is None:
-                came = await loop.sock_recv(made, CHUNK)
+                came = await made.receive()
                 if not came and reused and not reading.begun:
                     return None
                 answer = reading.feed(came)

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from sidecar.client.address import Address
 from sidecar.client.calls import Call, SessionCalls
 from sidecar.client.course import Courses, Openable, Send
+from sidecar.client.credentials import VARIABLES, Credentials
 from sidecar.client.wire import Answer, Reading
 
 R = TypeVar("R")
@@ -17,13 +18,16 @@ CHUNK = 256 << 10
 
 
 class Client:
-    """A connection to a sidecar: `http://HOST:PORT`, `unix:PATH`, or None for `TOKEN_BUDGET_URL` and its default.
+    """A connection to a sidecar: `http(s)://HOST:PORT`, `unix:PATH`, or None for `TOKEN_BUDGET_URL` or its default.
 
-    Settings as `Courses` has them: `timeout`, `fail` ("open" or "closed"), `buffer`, `rest`.
+    Settings as `Courses` has them: `timeout`, `fail` ("open" or "closed"), `buffer`, `rest`; and as `Credentials` has
+    them, where the sidecar asks who calls: `token_file`, `ca_file`, `certificate_file`, `key_file`.
     """
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
         self.address = Address.read(url)
+        files = {name: settings.pop(name) for name in VARIABLES if name in settings}
+        self.credentials = Credentials(**files)
         self.courses = Courses(**settings)
         self._idle: deque[socket.socket] = deque()
         weakref.finalize(self, close_all, self._idle)
@@ -62,7 +66,7 @@ class Client:
         if not isinstance(step, Send):
             time.sleep(step.seconds)
             return None
-        data = step.request.encode(self.address.authority)
+        data = step.request.encode(self.address.authority, self.credentials.headers())
         with contextlib.suppress(IndexError):
             while True:  # a connection that was idle may be closed at the other end: the next, or a new one
                 idle = self._idle.pop()
@@ -81,7 +85,7 @@ class Client:
         if not self.address.path:
             made = socket.create_connection((self.address.host, self.address.port), timeout=self._left(deadline))
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return made
+            return self._secured(made) if self.address.tls else made
         made = socket.socket(socket.AF_UNIX)
         try:
             made.settimeout(self._left(deadline))
@@ -90,6 +94,13 @@ class Client:
             made.close()
             raise
         return made
+
+    def _secured(self, made: socket.socket) -> socket.socket:
+        try:
+            return self.credentials.tls().wrap_socket(made, server_hostname=self.address.host)
+        except BaseException:
+            made.close()
+            raise
 
     def _talk(self, made: socket.socket, data: bytes, deadline: float, *, reused: bool = False) -> Answer | None:
         """The answer; None where a reused connection turned out to be closed."""
@@ -115,7 +126,7 @@ class Client:
         return answer
 
 
-def close_all(idle: deque[socket.socket]) -> None:
+def close_all(idle: deque[Any]) -> None:
     """Close the connections that nobody uses; also done when their client is forgotten."""
     while idle:
         idle.pop().close()

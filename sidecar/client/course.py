@@ -21,7 +21,7 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 BUSY = frozenset({429, 502, 503, 504})  # SPEC section 4: overloaded, or the journal is away; what proxies say likewise
-CREATED, UNKNOWN, CONFLICT = 201, 404, 409
+CREATED, UNAUTHENTICATED, UNKNOWN, CONFLICT = 201, 401, 404, 409
 BATCH, BATCH_TEXT = 500, 1_000_000  # events told at once, and characters in them: a body has 8 MiB at most
 FIRST_PAUSE, FIRST_REST = 0.05, 0.5  # seconds
 
@@ -168,16 +168,23 @@ class Courses:
                 if answer.status < 300:  # noqa: PLR2004 - no redirections here
                     self._rest, self._resting_until = min(FIRST_REST, self._longest), -1.0
                     return answer
+                if answer.status == UNAUTHENTICATED:
+                    self._rest_from_now()
+                    log.warning("the sidecar does not know this client: %s", _refusal(answer).detail)
+                    raise Away(f"{request.method} {request.path}: {answer.status}")
                 if answer.status not in BUSY:
                     raise _refusal(answer)
                 trouble, wait = f"{answer.status}", _retry_after(answer.headers)
             wait = pause if wait is None else wait
             if self.clock() + wait >= deadline:
-                self._resting_until = self.clock() + self._rest
-                self._rest = min(2 * self._rest, self._longest)
+                self._rest_from_now()
                 raise Away(f"{request.method} {request.path}: {trouble}")
             yield Pause(wait)
             pause *= 2
+
+    def _rest_from_now(self) -> None:
+        self._resting_until = self.clock() + self._rest
+        self._rest = min(2 * self._rest, self._longest)
 
     # --- what the sidecar missed --------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ class Threads:
         **opening: Any,
     ) -> None:
         self.client = Client(url, **(settings or {}))
-        self.aclient = AsyncClient(url)
+        self.aclient = AsyncClient(url, **(settings or {}))
         self.aclient.courses = self.client.courses
         self._sizes = {"total_tokens": total_tokens, "reserve_tokens": reserve_tokens}
         self._opening = {**self._sizes, **opening}

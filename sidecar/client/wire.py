@@ -6,6 +6,7 @@ The blocking and the asynchronous transport share it, so that neither can speak 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from sidecar.client.errors import BadAnswer
@@ -24,12 +25,13 @@ class Request:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def encode(self, host: str) -> bytes:
-        """The bytes of the request. A header that would break out of its line is left out."""
+    def encode(self, host: str, more: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        """The bytes of the request, with `more` headers. A header that would break out of its line is left out."""
         lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {host}", "Accept: application/json"]
         if self.body or self.method != "GET":
             lines += ["Content-Type: application/json", f"Content-Length: {len(self.body)}"]
-        lines += [f"{name}: {value}" for name, value in self.headers.items() if (name + value).isprintable()]
+        headers = {**self.headers, **more}
+        lines += [f"{name}: {value}" for name, value in headers.items() if (name + value).isprintable()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + self.body
 
 

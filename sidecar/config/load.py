@@ -18,7 +18,7 @@ from sidecar.config.profiles import Profiles
 
 PREFIX = "TOKEN_BUDGET_"
 # Read from the environment by tools around the sidecar, not by itself.
-NOT_SETTINGS = frozenset({"CONFIG", "URL", "RECORDINGS"})
+NOT_SETTINGS = frozenset({"CONFIG", "URL", "RECORDINGS", "TOKEN_FILE", "CA_FILE", "CLIENT_CERTIFICATE", "CLIENT_KEY"})
 # Kubernetes describes each service of a namespace to every pod in it: one that is called token-budget or
 # token-budget-sidecar must not stop the pod that serves it.
 SERVICE_LINK = re.compile(

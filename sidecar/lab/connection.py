@@ -1,13 +1,16 @@
 """A replayer's connection to a sidecar: JSON over HTTP, patient where the sidecar asks for patience."""
 
+import argparse
 import asyncio
 import errno
 import json
 import os
+import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -61,6 +64,8 @@ class Connection:
                         return answer
                     trouble, wait = _problem(answer), _retry_after(response.headers)
                     retry = answer.status in BUSY
+            except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+                trouble, wait, retry = f"is not trusted: {error}", None, False
             except aiohttp.ClientConnectorError as error:
                 trouble, wait, retry = f"cannot be reached: {_reason(error.os_error)}", None, True
             except (aiohttp.ClientError, TimeoutError) as error:
@@ -95,21 +100,73 @@ class Connection:
                 return
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Files (PEM but for the token's) with what is shown to a sidecar that asks who calls, and with whom to trust."""
+
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Self:
+        """As `add_credentials` declared them."""
+        return cls(
+            token_file=args.token_file, ca_file=args.ca_file, certificate=args.client_certificate, key=args.client_key
+        )
+
+    def headers(self) -> Mapping[str, str]:
+        """The header with the token. Raises `OSError`, `UnicodeDecodeError`."""
+        if self.token_file is None:
+            return {}
+        lines = (line.strip() for line in self.token_file.read_text("ascii").splitlines())
+        token = next((line for line in lines if line and not line.startswith("#")), "")
+        return {"Authorization": f"Bearer {token}"}
+
+    def tls(self) -> ssl.SSLContext:
+        """What TLS is spoken with. Raises `OSError`."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.certificate is not None:
+            context.load_cert_chain(self.certificate, self.key, password="")
+        return context
+
+
+NOTHING = Shown()
+
+
+def add_credentials(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of what is shown."""
+    for flag, meaning in (
+        ("--token-file", "a file with the token to show"),
+        ("--ca-file", "the certificates (PEM) to trust instead of the system's"),
+        ("--client-certificate", "the certificate (PEM) to show"),
+        ("--client-key", "its key (PEM); not needed if the same file has it"),
+    ):
+        parser.add_argument(flag, type=Path, metavar="FILE", help=meaning)
+
+
 @asynccontextmanager
-async def connect(to: str, *, patience: float = 30.0) -> AsyncIterator[Connection]:
-    """Connect to `http://HOST:PORT` or `unix:PATH`; nothing is sent yet.
+async def connect(to: str, *, patience: float = 30.0, shown: Shown = NOTHING) -> AsyncIterator[Connection]:
+    """Connect to `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`; nothing is sent yet.
 
     Raises:
-        SidecarError: `to` is neither.
+        SidecarError: `to` is none of them, or a file of `shown` cannot be used.
     """
+    try:
+        tls, headers = shown.tls(), shown.headers()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SidecarError(f"what is to be shown or trusted cannot be used: {error}") from None
     if to.startswith(UNIX):
         connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=to.removeprefix(UNIX), limit=16)
         base = "http://localhost"
     else:
         if not _is_web_address(to):
-            raise SidecarError(f"{to!r} is no address of a sidecar: write http://HOST:PORT or unix:PATH")
-        connector, base = aiohttp.TCPConnector(limit=16), to
-    async with aiohttp.ClientSession(base_url=base, connector=connector) as client:
+            raise SidecarError(
+                f"{to!r} is no address of a sidecar: write http://HOST:PORT, https://HOST:PORT or unix:PATH"
+            )
+        connector, base = aiohttp.TCPConnector(limit=16, ssl=tls), to
+    async with aiohttp.ClientSession(base_url=base, connector=connector, headers=headers) as client:
         yield Connection(client=client, name=to, patience=patience)
 
 

@@ -12,11 +12,12 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from sidecar.app import make_app
 from sidecar.config import Config
 from sidecar.config.load import ConfigError, add_flags, load
-from sidecar.lab.connection import Connection, SidecarError, connect
+from sidecar.lab.connection import Connection, Shown, SidecarError, connect
 from sidecar.lab.player import Options, Played
 from sidecar.lab.recordings import bundled, read
 from sidecar.lab.replay import add_pace, replay, show
@@ -62,7 +63,8 @@ async def _show(config: Config, args: argparse.Namespace) -> int:
     async with make_app(config) as sidecar:
         api, telemetry = sidecar.urls["api"][0], sidecar.urls["telemetry"][0]
         print(f"A sidecar listens on {api}; replaying {len(recordings)} recorded sessions to it.", file=sys.stderr)
-        async with connect(api) as connection:
+        shown = Shown(token_file=Path(config.admin_tokens[0]) if config.admin_tokens else None)
+        async with connect(api, shown=shown) as connection:
             replayed = await replay(recordings, connection, options)
             show(replayed)
             print(f"\n{await where_to_look(connection, api, telemetry, replayed.sessions)}", flush=True)

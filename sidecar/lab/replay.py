@@ -13,7 +13,7 @@ from typing import get_args
 
 from sidecar.budget.policy import MODES
 from sidecar.lab.board import board
-from sidecar.lab.connection import Connection, SidecarAway, SidecarError, connect
+from sidecar.lab.connection import Connection, Shown, SidecarAway, SidecarError, add_credentials, connect
 from sidecar.lab.player import Options, Played, Player, Way
 from sidecar.lab.progress import Progress
 from sidecar.lab.recordings import Recording, RecordingError, read
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         default="http://127.0.0.1:8321",
         metavar="URL",
-        help="the sidecar: http://HOST:PORT or unix:PATH (default: %(default)s)",
+        help="the sidecar: http://HOST:PORT, https://HOST:PORT or unix:PATH (default: %(default)s)",
     )
     parser.add_argument(
         "--as",
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--total", type=_tokens, metavar="TOKENS", help="each window's size (default: as recorded, else the sidecar's)"
     )
     add_pace(parser, speed="max", idle=None)
+    add_credentials(parser)
 
 
 def add_pace(parser: argparse.ArgumentParser, *, speed: str, idle: float | None) -> None:
@@ -96,7 +97,7 @@ async def run(args: argparse.Namespace) -> int:
         close=args.close,
     )
     try:
-        async with connect(args.to) as connection:
+        async with connect(args.to, shown=Shown.of(args)) as connection:
             await connection.greet()
             replayed = await replay(recordings, connection, options)
     except SidecarError as error:

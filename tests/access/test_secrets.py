@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import bcrypt
 import pytest
+from typing_extensions import override
 
 SECRETS = {
     "token": "planted-token-4711-of-the-operator",
@@ -42,6 +43,7 @@ class Collector(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    @override
     def log_message(self, *_: object) -> None:
         pass
 

@@ -210,9 +210,9 @@ def test_what_is_no_answer_counts_as_an_absence(raw):
         Reading().feed(raw)
 
 
-@pytest.mark.parametrize("url", ["https://x", "ftp://x", "unix:", "x", "http://x/path"])
+@pytest.mark.parametrize("url", ["https://", "ftp://x", "unix:", "x", "http://x/path"])
 def test_an_address_of_another_form_names_the_forms(url):
-    with pytest.raises(ValueError, match="http://HOST:PORT or unix:PATH"):
+    with pytest.raises(ValueError, match="http://HOST:PORT, https://HOST:PORT or unix:PATH"):
         Address.read(url)
 
 

@@ -285,7 +285,7 @@ async def test_the_command_says_that_there_is_no_sidecar(record, line, capsys, u
 async def test_the_command_says_what_an_address_looks_like(to, record, line, capsys):
     assert await command.run(parsed(record(line(0)), "--to", to)) == 1
     assert capsys.readouterr().err == (
-        f"replay: {to!r} is no address of a sidecar: write http://HOST:PORT or unix:PATH\n"
+        f"replay: {to!r} is no address of a sidecar: write http://HOST:PORT, https://HOST:PORT or unix:PATH\n"
     )
 
 

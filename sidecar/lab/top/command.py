@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from shutil import get_terminal_size
 
-from sidecar.lab.connection import Connection, SidecarError, connect
+from sidecar.lab.connection import Connection, Shown, SidecarError, add_credentials, connect
 from sidecar.lab.style import Style
 from sidecar.lab.top.drawing import View, census, legend, ordered, screen, scrolled, table
 from sidecar.lab.top.terminal import Terminal
@@ -24,18 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--url",
         default="http://127.0.0.1:8321",
         metavar="URL",
-        help="the sidecar: http://HOST:PORT or unix:PATH (default: %(default)s)",
+        help="the sidecar: http://HOST:PORT, https://HOST:PORT or unix:PATH (default: %(default)s)",
     )
     parser.add_argument(
         "--once", action="store_true", help="print the windows once and end, as where there is no terminal"
     )
+    add_credentials(parser)
 
 
 async def run(args: argparse.Namespace) -> int:
     """Carry out `top`; the exit status is 1 where there is no sidecar."""
     live = not args.once and sys.stdout.isatty() and sys.stdin.isatty()
     try:
-        async with connect(args.url) as connection:
+        async with connect(args.url, shown=Shown.of(args)) as connection:
             await connection.greet()
             if live:
                 await Top(Watch(connection=connection)).run()
