@@ -106,6 +106,7 @@ class Sidecar:
                 waiting_commands=config.max_waiting,
                 waiting_seconds=config.max_wait,
                 open_sessions=config.max_sessions,
+                items=config.max_items,
                 idle_after=config.idle_after,
                 close_after=config.close_after,
                 content_bytes=config.max_content_bytes,

@@ -244,7 +244,7 @@ class SyncWindow(Command):
 
     type = "sync_window"
 
-    items: Annotated[list[WindowItem], StopAtFirst()]
+    items: Annotated[list[WindowItem], StopAtFirst(), MaxLen(100_000)]
     through: Annotated[int, Ge(0)] = 0
 
 
@@ -271,8 +271,8 @@ class Acknowledge(Command):
     type = "acknowledge"
 
     through: Annotated[int, Ge(0)]
-    sizes: dict[Name, Tokens] = field(default_factory=dict)
-    failed: Annotated[list[Failure], StopAtFirst()] = field(default_factory=list)
+    sizes: Annotated[dict[Name, Tokens], MaxLen(10_000)] = field(default_factory=dict)
+    failed: Annotated[list[Failure], StopAtFirst(), MaxLen(10_000)] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,6 +232,9 @@ class Config:
     max_sessions: int = setting(
         100_000, "sessions held at a time; one more is answered 429", forms.whole(at_least=1), "COUNT"
     )
+    max_items: int = setting(
+        100_000, "items that one session holds; one more is answered 409", forms.whole(at_least=1), "COUNT"
+    )
     max_waiting: int = setting(
         10_000,
         "commands that may wait for the journal; of more, those of whoever has most waiting are answered 429",

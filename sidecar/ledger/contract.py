@@ -35,6 +35,7 @@ class Limits:
     turn_commands: int = 256
     turn_seconds: float = 0.005  # a turn that has decided for so long stores what it has, so that others get the loop
     open_sessions: int = 100_000
+    items: int = 100_000  # that one session holds
     closed_in_memory: int = 1_000
     idle_after: float = 900.0
     close_after: float = 86_400.0

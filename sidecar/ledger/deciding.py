@@ -1,10 +1,21 @@
 """Deciding the commands of a turn, each on its session as the turn has left it so far. Nothing here is durable yet."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from sidecar.budget.commands import Command, EraseArchive, ExpireSession, OpenSession, RestoreItem
+from sidecar.budget.commands import (
+    Command,
+    EraseArchive,
+    ExpireSession,
+    OpenSession,
+    PutItem,
+    RequestAllocation,
+    RestoreItem,
+    SyncWindow,
+)
 from sidecar.budget.decide import Decision, Defaults, decide
 from sidecar.budget.errors import BudgetError, Conflict
 from sidecar.budget.session import Session
@@ -19,6 +30,8 @@ from sidecar.ledger.turn import Turn, Waiting
 _log = logging.getLogger(__name__)
 
 _OF_THE_ARCHIVE = (RestoreItem, EraseArchive)  # a union written where it is used would be made for each command
+_BRINGS_ITEMS = (PutItem, RequestAllocation, SyncWindow)
+_LARGE_WINDOW = 500  # items, whose difference takes so long that the event loop is better left free meanwhile
 _HEAVY = 0.0005  # seconds to decide: after such a command another session has its turn
 
 
@@ -80,7 +93,8 @@ class Decider:
             if self._journal.shared:
                 await self._profiles.before(ask.command, session, agent=self._defaults.agent)
             begun = self._stopwatch()
-            decision = decide(
+            deciding = partial(
+                decide,
                 session,
                 ask.command,
                 id=ask.session,
@@ -91,6 +105,8 @@ class Decider:
                 archived=archived,
                 stopwatch=self._stopwatch,
             )
+            # In a thread it is still the turn's only decision: nobody looks at a session before the turn has ended.
+            decision = await asyncio.to_thread(deciding) if _is_large(ask.command) else deciding()
             seconds = self._stopwatch() - begun
         except StoreAway:  # it concerns all: to wait for it once is enough
             raise
@@ -131,6 +147,19 @@ class Decider:
             opening = sum(self._residents.get(id) is None for id in turn.changes)
             if self._residents.open + opening >= self._limits.open_sessions:
                 raise Overloaded(f"{self._limits.open_sessions} sessions are open, which is the limit", retry_after=60)
+        if isinstance(ask.command, _BRINGS_ITEMS):
+            self._check_items(ask.command, session)
+
+    def _check_items(self, command: PutItem | RequestAllocation | SyncWindow, session: Session | None) -> None:
+        if isinstance(command, SyncWindow):
+            over = len(command.items) > self._limits.items
+        elif command.item is None or session is None:
+            return
+        else:
+            held = sum([len(component.items) for component in session.components.values()])
+            over = held >= self._limits.items and session.find(command.item.id) is None
+        if over:
+            raise Conflict(f"a session holds at most {self._limits.items:,} items (the setting max_items)")
 
     def _check_expiry(self, turn: Turn, ask: Ask) -> None:
         """Do not close for silence a session that was heard of while its closing waited for its turn."""
@@ -138,6 +167,10 @@ class Decider:
             seen = self._residents.seen(ask.session)
             if ask.session in turn.sessions or seen is None or seen >= turn.now - self._limits.close_after:
                 raise Conflict(f"session {ask.session!r} was heard of meanwhile")
+
+
+def _is_large(command: Command) -> bool:
+    return isinstance(command, SyncWindow) and len(command.items) > _LARGE_WINDOW
 
 
 def _archived_item(command: Command) -> str | None:

@@ -17,7 +17,7 @@ from aiohttp.hdrs import CONTENT_TYPE
 from aiohttp.typedefs import Handler
 
 from sidecar.access.guard import Admit, admit_all
-from sidecar.budget.commands import Command, Name, RestoreItem
+from sidecar.budget.commands import Command, Name, RestoreItem, SyncWindow
 from sidecar.budget.replies import ArchiveRecordReply
 from sidecar.budget.report import directive_reply, item_reply, report, rfc3339
 from sidecar.journal import ArchiveRecord
@@ -26,6 +26,7 @@ from sidecar.ledger import Ledger, Origin
 from sidecar.receivers.bodies import JSON, NO_GUESSING, read_body
 from sidecar.receivers.callers import traced
 from sidecar.receivers.operations import BY_ID, OPERATIONS, SESSION, Operation, Restore
+from sidecar.receivers.pieces import read_window
 from sidecar.receivers.requests import LAST_NUMBER, Query, named
 from sidecar.receivers.shapes import Shape
 from sidecar.receivers.shortcut import Call, Taker
@@ -93,12 +94,13 @@ class SessionApi:
         answered = operation.answers_directives
         ledger, limit, tracing = self._ledger, self._limit, self._tracing
         admit = self._admit if operation.admin else None
+        in_pieces = operation.body is SyncWindow
 
         async def take(request: web.Request, session: str) -> web.StreamResponse:
             if admit is not None:
                 admit(request, operation.scope)
             body = await read_body(request, limit)
-            command = shape.read(body or empty or b"")
+            command = await read_window(body) if in_pieces else shape.read(body or empty or b"")
             if isinstance(command, Restore):
                 command = _restore(command, item=named(request, "item", NAME))
             origin = traced(ORIGIN, request) if tracing else ORIGIN

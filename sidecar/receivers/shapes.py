@@ -4,12 +4,14 @@ Every broken rule of a body is reported, each with the path of its field and a s
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
+
+from sidecar.receivers.outlines import LARGE, Unlike, outline
 
 T = TypeVar("T")
 
@@ -77,7 +79,7 @@ class NotJson(Malformed):
 class Shape(Generic[T]):
     """The shape of a body. Built once; checking is strict, so text is no number and an unknown field is an error."""
 
-    __slots__ = ("_tagged", "_validate", "_whole", "adapter")
+    __slots__ = ("_look", "_tagged", "_type", "_validate", "_whole", "adapter")
 
     def __init__(self, type_: Any, *, tagged: bool = False, whole: str = "the body") -> None:
         """`tagged`: the type is a union that the field `type` tells apart; its tag is no part of a path.
@@ -88,9 +90,13 @@ class Shape(Generic[T]):
         self.adapter: TypeAdapter[T] = TypeAdapter(type_)
         self._validate = self.adapter.validator.validate_json
         self._tagged = tagged
+        self._type = type_
+        self._look: Callable[[bytes], None] | None = None  # made for the first large body
 
     def read(self, body: bytes) -> T:
         """The value that the body describes. Raises `Malformed`."""
+        if len(body) > LARGE:
+            self.look_at(body)
         try:
             value: T = self._validate(body)
         except ValidationError as error:
@@ -103,6 +109,17 @@ class Shape(Generic[T]):
             return self.adapter.validate_python(value)
         except ValidationError as error:
             raise self._malformed(error) from None
+
+    def look_at(self, body: bytes) -> None:
+        """Raise `Malformed` at the first thing in a large body that is not where the shape has it."""
+        if self._look is None:
+            self._look = outline(self._type)
+        try:
+            self._look(body)
+        except Unlike as error:
+            raise Malformed(Broken(error.path, error.rule, self._whole)) from None
+        except ValueError as error:
+            raise NotJson(Broken("", f"is not valid JSON: {error}", self._whole)) from None
 
     def _malformed(self, error: ValidationError) -> Malformed:
         if error.error_count() > MANY:

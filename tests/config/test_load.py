@@ -44,6 +44,7 @@ OTHER = {
     "idle_after": "5m",
     "close_after": "2h",
     "max_sessions": "7",
+    "max_items": "50",
     "max_waiting": "8",
     "max_wait": "2s",
     "max_body_bytes": "1Mi",

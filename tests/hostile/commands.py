@@ -21,7 +21,7 @@ counts = st.integers(0, 8)
 
 
 @st.composite
-def some(draw: st.DrawFn, required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+def some(draw: st.DrawFn, /, required: dict[str, Any], **optional: Any) -> dict[str, Any]:
     """Objects with these fields; now and then one field is wrong."""
     body = draw(st.fixed_dictionaries(required, optional=optional))
     if draw(st.integers(0, 9)) == 9:

@@ -70,6 +70,8 @@ class _Connection(asyncio.Protocol):
 async def caller(url: str, path: str, body: Body, calls: Calls, until: Callable[[], bool], *, pause: float = 0) -> None:
     """POST one body after the other until told to stop. `pause`: seconds between an answer and the next call."""
     parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
     _, connection = await asyncio.get_running_loop().create_connection(_Connection, parts.hostname, parts.port)
     head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\nContent-Length: "
     number = 0

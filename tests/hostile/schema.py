@@ -74,7 +74,7 @@ async def run(folder: Path, url: str, *flags: str) -> Outcome:
     """Run it against the API at `url`; `folder` takes its files."""
     (folder / "openapi.json").write_text(json.dumps(linked()))
     (folder / "schemathesis.toml").write_text(CONFIG.format(hooks=HERE / "hooks.py"))
-    command = (
+    command: tuple[str | Path, ...] = (
         Path(sys.executable).with_name("schemathesis"), "--config-file", "schemathesis.toml",
         "run", "openapi.json", "--url", url, *flags,
     )  # fmt: skip

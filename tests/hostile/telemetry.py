@@ -1,5 +1,6 @@
 """A real sidecar in this process, and payloads posted to its OTLP listener."""
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ class Telemetry:
     async def post(self, payload: Payload) -> int:
         """Send a payload; the status of its answer."""
         url = f"{self.app.urls['otlp'][0]}/v1/{payload.signal}"
-        async with self.http.post(url, data=payload.body, headers={"Content-Type": payload.media}) as answer:
+        async with self.http.post(
+            url, data=io.BytesIO(payload.body), headers={"Content-Type": payload.media}
+        ) as answer:
             await answer.read()
             return answer.status
 

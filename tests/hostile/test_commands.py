@@ -11,6 +11,7 @@ import aiohttp
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from typing_extensions import override
 
 from sidecar.app import make_app
 from sidecar.config import Config
@@ -44,6 +45,7 @@ class Calls(RuleBasedStateMachine):
     def do(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
 
+    @override
     def teardown(self) -> None:
         self.do(self._stop())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
