@@ -34,6 +34,8 @@ def clean_window(turn: "Turn") -> None:
         reduce -= run.tokens_freed - stub * sum(not each.tokens_after for each in run.actions)
         if reduce <= 0:
             break
+    if not planned:
+        return  # a policy without any steps
     acting = [run for run in planned if run.actions] or planned[:1]
     if session.used > bound(session) or pays(session, acting):
         for run in acting:
