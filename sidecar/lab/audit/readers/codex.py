@@ -133,7 +133,8 @@ class Codex:
         shown, images = content(given)
         kind = result_kind(tool, path)
         skill = skill_of(path) if path and kind == "skill" else None
-        self._thread.add(kind, "tool", shown or compact(given), images=images, name=tool, path=path, skill=skill)
+        shown = shown if shown or images else compact(given)
+        self._thread.add(kind, "tool", shown, images=images, name=tool, path=path, skill=skill)
 
     def _event(self, event: Mapping[str, Any]) -> None:
         kind = event.get("type")
