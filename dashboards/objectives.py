@@ -120,4 +120,29 @@ def _closer(objective: Objective) -> list[AnyPanel]:
             Query(f"{whole} * 60", legend),
             width=8,
         ),
+        *(_ahead() if objective.key == "prediction" else []),
+    ]
+
+
+def _ahead() -> list[AnyPanel]:
+    """How good the forecasts of whole windows are, the further they look ahead."""
+    name = "token_budget_window_forecast_error_ratio"
+    whole, mean = (total(rate(shown(f"{name}_{part}")), "calls") for part in ("count", "sum"))
+    within = total(rate(shown(f"{name}_bucket", le="0.05")), "calls")
+    return [
+        graph(
+            "Forecasts of the window: mean error",
+            "How far the expected utilization of the whole window lay from the actual one, so many model calls later.",
+            "percentunit",
+            Query(share(mean, whole), "{{calls}} calls ahead"),
+            width=12,
+        ),
+        graph(
+            "Forecasts of the window within 5 points",
+            "The share of forecasts of the whole window that were at most 5 points off.",
+            "percentunit",
+            Query(share(within, whole), "{{calls}} calls ahead"),
+            width=12,
+            top=1,
+        ),
     ]

@@ -26,7 +26,6 @@ VALUES = {
     "$job": ".+",
 }
 NO_DOWNSTREAM = "no endpoint is set that telemetry is forwarded to"
-NOT_LEARNED = "a task's prediction differs from the prior only once something was learned"
 NO_KUBERNETES = "there is no kube-state-metrics, and targets have no pod, outside Kubernetes"
 # What is rightly empty here, and why.
 EMPTY = {
@@ -34,16 +33,6 @@ EMPTY = {
     "token-budget-sidecar: Forwarded A": NO_DOWNSTREAM,
     'TokenBudgetForwardingFailing: token_budget_forwarded_total{result="failed"}': NO_DOWNSTREAM,
     "TokenBudgetForwardingFailing: token_budget_forwarded_total{}": NO_DOWNSTREAM,
-    "token-budget-objectives: Predictions A": NOT_LEARNED,
-    "token-budget-objectives: Predictions: left A": NOT_LEARNED,
-    "token-budget-objectives: Burn rate C": NOT_LEARNED,
-    "TokenBudgetPredictionsOff: job_namespace:token_budget_prediction_errors:ratio_rate30m{}": NOT_LEARNED,
-    "TokenBudgetPredictionsOff: job_namespace:token_budget_prediction_errors:ratio_rate6h{}": NOT_LEARNED,
-    "TokenBudgetPredictionsOff: job_namespace:token_budget_prediction_errors:ratio_rate3d{}": NOT_LEARNED,
-    'TokenBudgetPredictionsOff: token_budget_prediction_error_ratio_count{predictor!="prior"}': NOT_LEARNED,
-    "job_namespace:token_budget_prediction_errors:ratio_rate30m": NOT_LEARNED,
-    "job_namespace:token_budget_prediction_errors:ratio_rate6h": NOT_LEARNED,
-    "job_namespace:token_budget_prediction_errors:ratio_rate3d": NOT_LEARNED,
     'TokenBudgetSidecarAbsent: kube_pod_container_info{container="token-budget-sidecar"}': NO_KUBERNETES,
     'TokenBudgetSidecarAbsent: kube_pod_init_container_info{container="token-budget-sidecar"}': NO_KUBERNETES,
     'TokenBudgetSidecarAbsent: kube_pod_status_phase{phase="Running"}': NO_KUBERNETES,

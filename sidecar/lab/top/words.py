@@ -14,7 +14,7 @@ TRIGGERS = {
 }
 
 
-def tell(entry: Mapping[str, Any]) -> tuple[str, str] | None:  # noqa: C901, PLR0911 - a line an entry
+def tell(entry: Mapping[str, Any]) -> tuple[str, str] | None:  # noqa: C901, PLR0911, PLR0912 - a line an entry
     """An entry in words, and the status in whose colour it is told; None if it is routine."""
     component = str(entry.get("component", "")).replace("_", " ")
     match entry["type"]:
@@ -48,6 +48,8 @@ def tell(entry: Mapping[str, Any]) -> tuple[str, str] | None:  # noqa: C901, PLR
             return f"predicted the needs of {count(len(entry['tasks']), 'task')}", ""
         case "task_completed":
             return f"task {entry['task']} is done", "low"
+        case "learned" if entry.get("shares"):
+            return f"the next sessions of {entry['agent']} start from other shares", "moderate"
         case _:
             return None
 

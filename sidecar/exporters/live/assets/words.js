@@ -97,6 +97,12 @@ const TELLERS = {
     parts: [`Task ${e.task} is done`],
     detail: Object.keys(e.actual).map((name) => [title(name), `predicted ${tokens(e.predicted[name] ?? 0)}, took ${tokens(e.actual[name])}`]),
   }),
+  learned: (e) => ({
+    shape: "scale",
+    parts: [e.shares ? `The next sessions of ${e.agent} start from other shares` : `Something was learned about ${e.agent}`],
+    detail: e.shares ? shares(e.shares) : [],
+    routine: !e.shares,
+  }),
   archive_erased: (e) => ({ shape: "cross", parts: [e.item ? `Erased from the archive: ${e.item}` : "The archive was erased"] }),
   closed: (e) => ({ shape: "ring", parts: [e.by === "idle" ? "Closed after a long silence" : "Closed"] }),
   noted: () => ({ parts: ["Nothing changed"], routine: true }),
