@@ -100,10 +100,8 @@ class Presets(Sessions):
         parts = session.components.values()
         assert sum(held.allocated for held in parts) == session.total
         assert all(0 <= held.borrowed <= held.over for held in parts)
-        if not self.policy.elastic.on:
-            assert not any(held.borrowed for held in parts)
-            return
-        assert sum(held.borrowed for held in parts) == min(owed(session), spare(session)), "lenders lack of their own"
+        lent = min(owed(session), spare(session)) if self.policy.elastic.on else 0
+        assert sum(held.borrowed for held in parts) == lent, "lenders lack of their own"
         frozen = freeze(session, written_at=0.0)
         assert state_of(thaw(frozen)) == state_of(session), "a snapshot gives something else"
 

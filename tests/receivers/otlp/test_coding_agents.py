@@ -2,6 +2,8 @@
 
 import pytest
 
+from sidecar.budget.policy import PRESETS
+
 
 @pytest.fixture
 def claude(story):
@@ -20,6 +22,14 @@ async def test_claude_code_counts_input_without_what_the_cache_had(otlp, claude)
     report = await otlp.report("cc")
     assert report["overall"]["used_tokens"] == 1200
     assert (report["agent"], report["model"], report["mode"]) == ("claude-code", "claude-opus-5", "observed")
+
+
+async def test_a_known_coding_agent_is_observed_by_the_policy_of_coding_agents(otlp, claude):
+    """Its system context gets what it takes, and the others share the rest in that policy's proportion."""
+    await otlp.logs(request(claude, 3, 0, 20_000))
+    report = await otlp.report("cc")
+    assert report["shares"] == PRESETS["coding-agent"].shares
+    assert report["components"]["system_context"]["allocated_tokens"] == 20_003
 
 
 async def test_claude_code_s_first_prompt_is_its_system_context_but_for_what_the_user_said(otlp, claude):
