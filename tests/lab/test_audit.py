@@ -23,8 +23,10 @@ CLAUDE = TRANSCRIPTS / "claude-code"
 
 @pytest.fixture(scope="module")
 def found():
-    """An audit of all hand-made transcripts, judged by both presets."""
-    return audit(find([TRANSCRIPTS]), arms(["standard", "coding-agent"], []))
+    """An audit of the hand-made transcripts that hold bills, judged by both presets."""
+    return audit(
+        find([TRANSCRIPTS / tool for tool in ("claude-code", "codex", "pi")]), arms(["standard", "coding-agent"], [])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +200,7 @@ def test_a_report_that_cannot_be_written_ends_with_1(tmp_path, capsys):
 
 def test_the_tools_own_folders_are_audited_when_none_is_named(tmp_path, capsys, monkeypatch):
     """That is what somebody types first."""
-    for variable in ("CODEX_HOME", "PI_CODING_AGENT_DIR"):
+    for variable in ("CODEX_HOME", "COPILOT_HOME", "PI_CODING_AGENT_DIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path))

@@ -158,7 +158,7 @@ def spoiled(value, chance):
     return value
 
 
-@pytest.mark.parametrize("folder", ["claude-code", "codex", "pi"])
+@pytest.mark.parametrize("folder", ["claude-code", "codex", "copilot-cli", "pi"])
 def test_any_value_in_any_place_is_borne(folder, tmp_path):
     """Each transcript, spoiled in 200 ways: readers, and what follows the windows, never fail."""
     (path, *_) = sorted((TRANSCRIPTS / folder).rglob("*.jsonl"), key=lambda path: -path.stat().st_size)

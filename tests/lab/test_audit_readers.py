@@ -173,6 +173,24 @@ def test_pi_is_read_into_the_pieces_that_came_into_the_window():
     assert thread.pieces[-1].cut == Cut(before=454)
 
 
+def test_copilot_cli_is_read_into_the_pieces_that_came_into_the_window():
+    """Messages as they were sent, thinking by what was put out beyond the rest; no bills."""
+    (source,) = sources(TRANSCRIPTS / "copilot-cli")
+    (thread,) = source.threads
+    assert told(thread) == [
+        ("system_prompt", "", 500),
+        ("user_message", "", 30),
+        ("thinking", "", 41),  # 50 put out, 9 called
+        ("tool_call", "view", 9),
+        ("file_read", "view", 200),
+        ("assistant_message", "", 6),
+        ("compaction", "", 70),
+    ]
+    assert (thread.pieces[-1].cut, source.project) == (Cut(before=900), "site")
+    assert not any(piece.bill for piece in thread.pieces)
+    assert {piece.path for piece in thread.pieces if piece.path} == {"index.html"}
+
+
 def test_recordings_are_transcripts_too(record, line):
     """What they estimated of the hidden prompt is left to the bills."""
     path = record(
@@ -198,12 +216,12 @@ def test_what_nobody_knows_is_counted_by_its_name():
     notes = Notes()
     sources(TRANSCRIPTS, notes)
     assert dict(notes.unknown) == {"claude-code/hologram": 1, "codex/mystery": 1}
-    assert (notes.files, notes.broken_lines, notes.foreign_files) == (4, 0, 0)
+    assert (notes.files, notes.broken_lines, notes.foreign_files) == (5, 0, 0)
 
 
 def test_the_usual_folders_are_those_of_the_tools(tmp_path, monkeypatch):
     """In the home folder, or where the tools' own variables put them; none of them is an error that names them."""
-    for variable in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "PI_CODING_AGENT_DIR"):
+    for variable in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "COPILOT_HOME", "PI_CODING_AGENT_DIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(

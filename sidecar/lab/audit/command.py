@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="PATH",
-        help="a transcript, or a folder of them: Claude Code, Codex CLI, pi, recorded sessions"
+        help="a transcript, or a folder of them: Claude Code, Codex CLI, Copilot CLI, pi, recorded sessions"
         " (default: the tools' own folders in your home)",
     )
     parser.add_argument("--newest", type=_number, metavar="N", help="only the N files that were written last")

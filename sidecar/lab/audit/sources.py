@@ -40,7 +40,9 @@ def usual_folders() -> list[Path]:
     claude = Path(os.environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     codex = Path(os.environ.get("CODEX_HOME") or home / ".codex")
     pi = Path(os.environ.get("PI_CODING_AGENT_DIR") or home / ".pi" / "agent")
-    folders = (claude / "projects", codex / "sessions", codex / "archived_sessions", pi / "sessions")
+    copilot = Path(os.environ.get("COPILOT_HOME") or home / ".copilot")
+    sessions = (codex / "sessions", codex / "archived_sessions", copilot / "session-state", pi / "sessions")
+    folders = (claude / "projects", *sessions)
     found = [folder for folder in folders if folder.is_dir()]
     if not found:
         raise AuditError(f"none of the tools' own folders is there ({', '.join(map(str, folders))}): name a PATH")
