@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import os
 import subprocess
+import sys
 
 import aiohttp
 import bcrypt
@@ -220,3 +222,19 @@ async def test_a_password_is_hashed_once_and_not_on_the_loop(monkeypatch):
         auth._found[False][b"%d" % number] = None
     assert await auth.admits(right)
     assert len(checked) == 2
+
+
+@pytest.mark.parametrize("text", [TLS, USERS, TLS + USERS], ids=["TLS", "passwords", "both"])
+async def test_the_images_health_check_finds_its_way(web_config, certificate_files, text):
+    path = str(web_config(text))
+    async with make_app(config(telemetry_web_config=path)) as app:
+        place = app.urls["telemetry"][0].partition("://")[2]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "sidecar.kubernetes.health",
+            env={**os.environ, "TOKEN_BUDGET_TELEMETRY": place, "TOKEN_BUDGET_TELEMETRY_WEB_CONFIG": path},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        assert (process.returncode, out) == (0, b"/healthz answers 200\n")
