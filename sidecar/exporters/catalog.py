@@ -178,7 +178,6 @@ CATALOG: tuple[Metric, ...] = (
         unit="tokens",
         feeds=_WINDOWS,
         section="3.10",
-        detail=True,
     ),
     Metric(
         name="token_budget_component_utilization_ratio",
