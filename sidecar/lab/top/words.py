@@ -31,6 +31,8 @@ def tell(entry: Mapping[str, Any]) -> tuple[str, str] | None:  # noqa: C901, PLR
             steps = Counter(action["step"].replace("_", " ") for action in entry["actions"])
             how = ", ".join(f"{step} ({count(items, 'item')})" for step, items in steps.items())
             return f"{component} cleaned up {TRIGGERS[entry['trigger']]}: {how}, {entry['tokens_freed']:,} freed", "low"
+        case "calibrated":
+            return f"measured at {entry['ratio']:.2f} provider tokens for each counted one", "moderate"
         case "compacted":
             return f"compacted by its host: {entry['tokens_before']:,} to {entry['tokens_after']:,} tokens", "moderate"
         case "directives_confirmed":

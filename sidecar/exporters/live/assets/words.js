@@ -64,8 +64,16 @@ const TELLERS = {
     change: -e.tokens_freed,
     detail: e.actions.slice(0, 200).map((a) => [`${a.action} ${a.item}`, a.tokens_after ? `${tokens(a.tokens_before)} → ${tokens(a.tokens_after)}` : signed(-a.tokens_before)]),
   }),
-  bound_exceeded: (e) => ({ parts: [c(e.component), `is above its ${e.bound}, and nothing could be freed`], routine: true }),
+  bound_exceeded: (e) => ({
+    parts: e.bound === "window" ? ["The window is above its upper mark, and nothing is to be freed for now"] : [c(e.component), `is above its ${e.bound}, and nothing is to be freed for now`],
+    routine: true,
+  }),
   usage_reported: (e) => ({ parts: [`Usage reported (${e.source})${e.total === undefined ? "" : `: ${tokens(e.total)} tokens in all`}`], routine: true }),
+  calibrated: (e) => ({
+    shape: "scale",
+    tone: "moderate",
+    parts: [`The window is measured at ${e.ratio.toFixed(2)} provider tokens for each counted one, before at ${e.before.toFixed(2)}`],
+  }),
   compacted: (e) => ({
     shape: "fold",
     tone: "moderate",
