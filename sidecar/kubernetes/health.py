@@ -1,7 +1,7 @@
 """The image's health check: `python -m sidecar.kubernetes.health` leaves with 0 if the sidecar here answers.
 
-Kubernetes asks `/healthz` itself; this is for engines that run a command, in an image without a shell's tools. Where the
-telemetry port has a web configuration it may speak TLS, under a name that loopback is not: nothing secret is asked.
+Kubernetes asks `/healthz` itself; this is for engines that run a command, in an image without a shell's tools. A web
+configuration may have the port speak TLS, for a name that is not this one's: nothing secret is asked.
 """
 
 import contextlib

@@ -47,7 +47,7 @@ async def ask(http, method, path, token=None, body=None):
 
 
 # method, path, and the least scope that it takes: every call that there is
-CALLS = [(each.method, each.path.format(session="s1", item="i1"), each.scope) for each in OPERATIONS] + [
+CALLS = [(each.method, each.path.format(session="s1", item="i1", agent="a1"), each.scope) for each in OPERATIONS] + [
     ("GET", "/v1/stream", "read"),
     ("GET", "/live/history/s1", "read"),
     ("POST", "/v1/traces", "write"),
