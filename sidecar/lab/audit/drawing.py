@@ -5,7 +5,7 @@ from html import escape
 
 from sidecar.budget.policy import COMPONENTS
 from sidecar.lab.audit.findings import Window
-from sidecar.lab.audit.sections import Stack
+from sidecar.lab.audit.layout import Stack
 from sidecar.lab.audit.summary import percent, short
 from sidecar.lab.table import HEADINGS
 

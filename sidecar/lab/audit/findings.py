@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from sidecar.budget.policy import COMPONENTS, Component
 
+MANUAL = "manual"  # the trigger of a compaction that the user asked for
+
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
@@ -58,6 +60,11 @@ class Compaction:
     repaid: int
     reread_files: int
     reread_tokens: int
+
+    @property
+    def sparable(self) -> bool:
+        """Whether a policy could have made it needless: it was the tool's own doing, not the user's."""
+        return not self.silent and self.trigger != MANUAL
 
     @property
     def dropped(self) -> int:
@@ -143,9 +150,9 @@ class Window:
 class Verdict:
     """What a policy would have made of the same windows.
 
-    `peak_ratio` is the fullest window under it, `spared` the compactions of windows that would not have come near their
-    limit, `readmitted_tokens` what of the freed tokens was needed again, `cache_lost_tokens` what the provider would
-    have had to read anew because something before it was gone.
+    `peak_ratio` is the fullest window under it, `spared` those of the tool's own compactions whose windows would have
+    stayed within their limit, `readmitted_tokens` what of the freed tokens was needed again, `cache_lost_tokens` what
+    the provider would have had to read anew because something before it was gone.
     """
 
     policy: str

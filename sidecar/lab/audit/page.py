@@ -12,8 +12,9 @@ from pathlib import Path
 
 from sidecar.lab.audit.drawing import courses, legend, stack
 from sidecar.lab.audit.findings import Audit
-from sidecar.lab.audit.sections import Cell, Column, Section, Stack, heading, sections
-from sidecar.lab.audit.summary import summary
+from sidecar.lab.audit.layout import Cell, Column, Section, Stack
+from sidecar.lab.audit.sections import heading, sections
+from sidecar.lab.audit.summary import joined, summary
 
 FOOTER = (
     "Made offline from transcripts on this machine. Sizes are the provider's tokens, as near as its bills allow;"
@@ -35,7 +36,7 @@ def page(audit: Audit, *, rows: int) -> str:
             '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">',
             f"<title>What filled the windows</title>\n<style>{css}</style>\n</head>\n<body>\n<main>",
             f'<header>\n<h1>What filled the windows</h1>\n<p class="looked">{escape(heading(audit))}</p>',
-            *(f'<p class="said">{escape(sentence)}</p>' for sentence in summary(audit)),
+            *(f'<p class="said">{escape(joined(sentence))}</p>' for sentence in summary(audit)),
             "</header>",
             courses(audit.windows),
             *(_section(section) for section in sections(audit, rows)),
@@ -81,4 +82,4 @@ def _table(section: Section) -> Iterator[str]:
 def _cell(cell: Cell, column: Column) -> str:
     if isinstance(cell, Stack):
         return f'<td class="bar">{stack(cell)}</td>'
-    return f'<td class="{column.align}">{escape(cell)}</td>'
+    return f'<td class="{column.align}">{escape(joined(cell))}</td>'

@@ -1,11 +1,14 @@
 """The three sentences that somebody who has read all the tables would say first."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from sidecar.lab.audit.findings import Audit, Cost, Verdict, Window, total
 from sidecar.lab.style import count
 
 MILLION = 1_000_000
+UNIT = re.compile(r"(?<=\d) (?=%|[kMG]\b)")
+JOINED = "\N{NO-BREAK SPACE}"
 ONE_DIGIT = 9.95  # what is less is told with a digit after the point
 NEAR = 0.9  # of the limit
 
@@ -38,6 +41,11 @@ def percent(part: float, whole: float) -> str:
     """A part of a whole, in percent; of nothing it is 0."""
     ratio = 100 * part / whole if whole else 0.0
     return f"{ratio:.1f} %" if 0 < ratio < ONE_DIGIT else f"{ratio:.0f} %"
+
+
+def joined(sentence: str) -> str:
+    """The sentence with each number joined to its unit, so that no line ends between them."""
+    return UNIT.sub(JOINED, sentence)
 
 
 def carried(audit: Audit) -> int:
@@ -85,7 +93,7 @@ def _changed(audit: Audit) -> str:
     if not audit.verdicts:
         return ""
     best = _best(audit.verdicts)
-    cuts = sum(not cut.silent for window in audit.windows for cut in window.compactions)
+    cuts = sum(cut.sparable for window in audit.windows for cut in window.compactions)
     freed = (
         f"would have freed {short(best.freed_tokens)} tokens in {count(best.cleanups, 'cleanup')}"
         if best.freed_tokens

@@ -1,20 +1,18 @@
 """An audit on a terminal: the summary, then tables as wide as it is."""
 
-import re
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from sidecar.budget.policy import COMPONENTS
 from sidecar.lab.audit.findings import Audit
-from sidecar.lab.audit.sections import Cell, Column, Section, Stack, heading, sections
-from sidecar.lab.audit.summary import summary
+from sidecar.lab.audit.layout import Cell, Column, Section, Stack
+from sidecar.lab.audit.sections import heading, sections
+from sidecar.lab.audit.summary import JOINED, joined, summary
 from sidecar.lab.style import Style, cut
 from sidecar.lab.table import HEADINGS
 
 GAP = 2
 BAR = 24
-UNIT = re.compile(r"(?<=\d) (?=%|[kMG]\b)")
-JOINED = "\N{NO-BREAK SPACE}"
 ROOM = 110  # characters of text in a line, however wide the terminal is
 
 
@@ -111,7 +109,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: in
 def _text(sentence: str, width: int, *, indent: str = "") -> str:
     # A number stays with its unit.
     return fill(
-        UNIT.sub(JOINED, sentence),
+        joined(sentence),
         min(width, ROOM),
         initial_indent=indent,
         subsequent_indent=f"{indent}  " if indent else "",

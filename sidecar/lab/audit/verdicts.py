@@ -51,5 +51,5 @@ def _verdict(arm: Arm, measures: Sequence[Measures], windows: Mapping[str, Windo
         freed_tokens=sum(each.freed_tokens for each in known),
         readmitted_tokens=sum(each.readmitted_tokens for each in known),
         cache_lost_tokens=sum(each.cache_lost_tokens for each in known),
-        spared=sum(not cut.silent for each in spared for cut in windows[each.session].compactions),
+        spared=sum(cut.sparable for each in spared for cut in windows[each.session].compactions),
     )
