@@ -139,3 +139,6 @@ async def test_bundled_sessions_fare_better_under_coding_agent_than_under_standa
     standard, coding = outcome["standard"], outcome["coding-agent"]
     for name in ("refused_tokens", "emergencies", "readmitted_tokens", "recent_actions"):
         assert sum(getattr(each, name) for each in coding) < sum(getattr(each, name) for each in standard), name
+    aims = {aim.name: aim for aim in AIMS}
+    for name in ("refuses_nothing", "never_overflows", "little_readmitted", "nothing_recent"):
+        assert aims[name].met(aims[name].of(coding)), name

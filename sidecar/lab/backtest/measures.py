@@ -29,7 +29,8 @@ class Measures:
         recent_actions: items removed or shrunk that came in or were used in the last three calls.
         cache_lost_tokens: cached tokens that had to be sent anew, because something before them had changed.
         calls_in_target: model calls whose window stood inside the overall target; `calls_above`: above it.
-        errors: of each forecast of the whole window's utilization ten calls ahead, the absolute error in points.
+        errors: of each forecast of the whole window's utilization ten calls ahead, the absolute error in points;
+            where nothing was cleaned up in between, which is what a forecast supposes.
     """
 
     session: str

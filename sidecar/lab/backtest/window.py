@@ -159,7 +159,7 @@ class Window:
         measures.calls_in_target += target.low <= utilization <= target.high
         measures.calls_above += utilization > target.high
         self._tell(ReportUsage(total=billed, time=self._time))
-        self._foresee(utilization)
+        self._foresee()
 
     def _lose_cache(self) -> None:
         """A provider's cache holds the last prompt, as far as the new one begins with the same."""
@@ -168,16 +168,16 @@ class Window:
             self.measures.cache_lost_tokens += lost(self._prompt, prompt)
         self._prompt, self._changed = prompt, False
 
-    def _foresee(self, utilization: float) -> None:
-        """Hold what was foreseen for this call against what it is, and foresee the one ten calls ahead."""
+    def _foresee(self) -> None:
+        """Hold what was foreseen for this call against what it is, and keep what is foreseen now."""
         measures, session = self.measures, self.session
         while self._forecasts and self._forecasts[0][0] <= measures.calls:
             due, expected = self._forecasts.popleft()
             if due == measures.calls:
-                measures.errors.append(100 * abs(expected - utilization))
-        calls = session.forecast().get("eta_calls")
-        growth = 0.0 if not calls else session.available / session.total / calls
-        self._forecasts.append((measures.calls + HORIZON, utilization + HORIZON * growth))
+                measures.errors.append(100 * abs(expected - session.utilization))
+        for each in session.forecast().get("expected", ()):
+            if each["calls"] == HORIZON:
+                self._forecasts.append((measures.calls + HORIZON, each["utilization_ratio"]))
 
     def _settle(self) -> None:
         """Confirm what was applied, until nothing is asked for any more."""
@@ -200,6 +200,7 @@ class Window:
             elif isinstance(entry, CleanedUp):
                 measures.cleanups += 1
                 measures.freed_tokens += entry.tokens_freed
+                self._forecasts.clear()  # they say what comes if nothing is cleaned up
         measures.emergencies += sum(run.trigger == "allocation" for run in decision.runs)
         for directive in decision.reply.get("directives", ()):
             self._apply(directive)
