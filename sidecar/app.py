@@ -134,7 +134,7 @@ class Sidecar:
             clock=clock,
             admit=self.entrance.guard.admit,
         )
-        self.stream = StreamApi(self.ledger, self.feed, dropped=self.exporter.dropped)
+        self.stream = StreamApi(self.ledger, self.feed, dropped=self.exporter.dropped, most=config.max_streams)
         self.sessions = SessionApi(
             self.ledger,
             max_body_bytes=config.max_body_bytes,
@@ -187,6 +187,7 @@ class Sidecar:
             app,
             tally=self.exporter,
             receiver=receiver,
+            most=self.config.max_connections,
             access_log=None,
             auto_decompress=False,
             shutdown_timeout=patience,

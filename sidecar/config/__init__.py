@@ -247,6 +247,15 @@ class Config:
         forms.duration,
         "DURATION",
     )
+    max_connections: int = setting(
+        400,
+        "connections that each of API, OTLP and telemetry keeps open; one more is answered 429 and closed",
+        forms.whole(at_least=1),
+        "COUNT",
+    )
+    max_streams: int = setting(
+        64, "event streams that are read at a time; one more is answered 429", forms.whole(at_least=1), "COUNT"
+    )
     max_body_bytes: int = setting(
         8 << 20, "size of a request's body, unpacked; a larger one is answered 413", forms.size, "SIZE"
     )

@@ -28,6 +28,7 @@ REJECTIONS: Labels = (
     "forbidden",
     "not_found",
     "method_not_allowed",
+    "timeout",
     "conflict",
     "too_large",
     "media_type",

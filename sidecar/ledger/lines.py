@@ -59,11 +59,6 @@ class Lines:
         """The session for which most waits; something must."""
         return max(self._lines, key=self.of)
 
-    @property
-    def share(self) -> float:
-        """How many wait for each session where something does, on average."""
-        return self._count / max(1, len(self._lines))
-
     def add(self, waiting: Waiting) -> None:
         """Let it wait behind all others of its session."""
         session = waiting.ask.session

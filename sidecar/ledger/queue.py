@@ -1,16 +1,17 @@
 """The commands that wait for their turn: bounded in number and in time, and fair (see `lines`).
 
-Whoever is over its share when there is no room waits for nothing: it is refused at once. Whoever is below it gets the
-place of the last one of the longest line.
+Where there is no room, the longest line gives its last places to whoever has less, if it is a long one; else whoever
+comes is refused.
 """
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from sidecar.journal import SessionId
 from sidecar.ledger.contract import Ask, Overloaded
-from sidecar.ledger.lines import Lines
+from sidecar.ledger.lines import IN_A_ROW, Lines
 from sidecar.ledger.turn import Batch, Waiting
 
 _FORGETS = 0.9  # of what was known of the speed, so much is still believed after another turn
@@ -39,27 +40,24 @@ class Queue:
     def add(self, asks: Sequence[Ask]) -> Batch:
         """Commands that came together; where their answers will be.
 
-        Those that there is no room for are answered so. Raises `Overloaded` where none of them is taken.
+        There is room for all of them or for none; those that would wait for too long are answered so. Raises
+        `Overloaded` where none is taken.
         """
-        batch = Batch(len(asks))
         refused: dict[SessionId, Overloaded] = {}
-        if self._lines and self._served:
-            refused = self._too_long({ask.session for ask in asks})
+        if self._lines:
+            if self._served:
+                refused = self._too_long({ask.session for ask in asks})
             if refused and all(ask.session in refused for ask in asks):
                 raise refused[asks[0].session]
-        room = len(asks) if not self._lines else self._most - len(self._lines)
+            missing = len(self._lines) + len(asks) - self._most
+            if missing > 0:
+                self._make_room(missing, asks)
+        batch = Batch(len(asks))
         for place, ask in enumerate(asks):
             waiting = Waiting(ask, batch, place)
-            error = refused.get(ask.session)
-            if error is None and room <= 0:
-                error = self._make_room(ask.session)
-                if error is not None:  # and so it is for what comes after it: commands keep their order
-                    refused[ask.session] = error
-                    if len(asks) == 1:
-                        raise error
+            error = refused.get(ask.session) if refused else None
             if error is None:
                 self._lines.add(waiting)
-                room -= 1
             else:
                 waiting.answer(Overloaded(error.detail, retry_after=error.retry_after))
         self.wake()
@@ -121,14 +119,16 @@ class Queue:
         waits = ((session, self._lines.before(session) * pace) for session in sessions)
         return {session: _overloaded(session, wait) for session, wait in waits if wait > self._longest}
 
-    def _make_room(self, session: SessionId) -> Overloaded | None:
-        """Room for a command of the session, at the cost of the longest line; or why there is none."""
-        count = len(self._lines)
-        if self._lines.of(session) + 1 >= self._lines.share:
-            return Overloaded(f"{count:,} commands wait already, which is the limit (the setting max_waiting)")
-        gives = self._lines.push_out(self._lines.longest())
-        gives.answer(Overloaded(f"{count:,} commands wait already, most of them for session {gives.ask.session!r}"))
-        return None
+    def _make_room(self, missing: int, asks: Sequence[Ask]) -> None:
+        """Let the longest line give way, if it is one of those that take the room from others. Else `Overloaded`."""
+        count, longest = len(self._lines), self._lines.longest()
+        own = Counter(ask.session for ask in asks)
+        most = max(self._lines.of(session) + more for session, more in own.items())
+        if self._lines.of(longest) - missing < max(IN_A_ROW, most):
+            raise Overloaded(f"{count:,} commands wait already, which is the limit (the setting max_waiting)")
+        for _ in range(missing):
+            pushed = self._lines.push_out(longest)
+            pushed.answer(Overloaded(f"{count:,} commands wait already, most of them for session {longest!r}"))
 
 
 def _overloaded(session: SessionId, wait: float) -> Overloaded:

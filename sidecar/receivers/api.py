@@ -23,7 +23,8 @@ from sidecar.budget.report import directive_reply, item_reply, report, rfc3339
 from sidecar.journal import ArchiveRecord
 from sidecar.journal.readable import readable
 from sidecar.ledger import Ledger, Origin
-from sidecar.receivers.bodies import JSON, NO_GUESSING, read_body
+from sidecar.receivers.arriving import Arrivals, read_body
+from sidecar.receivers.bodies import JSON, NO_GUESSING
 from sidecar.receivers.callers import traced
 from sidecar.receivers.operations import BY_ID, OPERATIONS, SESSION, Operation, Restore
 from sidecar.receivers.pieces import read_window
@@ -58,7 +59,7 @@ class SessionApi:
         self._admit = admit
         self._ledger = ledger
         self._tracing = tracing
-        self._limit = max_body_bytes
+        self._arrivals = Arrivals(max_body_bytes)
 
     def routes(self) -> Iterable[web.RouteDef]:
         """A route for each call of the table but the batch of events."""
@@ -92,14 +93,14 @@ class SessionApi:
         shape = shape_of(operation.id)
         empty = None if operation.optional_body is False else b"{}"
         answered = operation.answers_directives
-        ledger, limit, tracing = self._ledger, self._limit, self._tracing
+        ledger, arrivals, tracing = self._ledger, self._arrivals, self._tracing
         admit = self._admit if operation.admin else None
         in_pieces = operation.body is SyncWindow
 
         async def take(request: web.Request, session: str) -> web.StreamResponse:
             if admit is not None:
                 admit(request, operation.scope)
-            body = await read_body(request, limit)
+            body = await read_body(request, arrivals)
             command = await read_window(body) if in_pieces else shape.read(body or empty or b"")
             if isinstance(command, Restore):
                 command = _restore(command, item=named(request, "item", NAME))

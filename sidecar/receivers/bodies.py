@@ -1,10 +1,7 @@
-"""A request's body: its media type, its size, its compression. Unpacked within a bound, never trusted before that."""
+"""What a request's body can be: its media type, its compression, and what is wrong with it."""
 
 import zlib
 from collections.abc import Collection
-
-from aiohttp import web
-from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TYPE
 
 JSON = "application/json"
 NO_GUESSING = {"X-Content-Type-Options": "nosniff"}  # of our answers: no browser takes data for a page or a script
@@ -26,43 +23,12 @@ class UnsupportedMedia(Exception):
         self.encoding = encoding
 
 
+class TooSlow(Exception):
+    """The body did not arrive in time."""
+
+
 class Undecodable(Exception):
     """The body is not what its headers say."""
-
-
-async def read_body(request: web.Request, limit: int, accept: Collection[str] = (JSON,)) -> bytes:
-    """The body, unpacked. Empty where the request has none.
-
-    A body must say what it is: without a Content-Type, any page could have a browser send it here unasked.
-
-    Raises:
-        UnsupportedMedia: its Content-Type is missing or none of `accept`, or it is packed otherwise than by gzip.
-        TooLarge: it is over `limit` bytes, packed or unpacked.
-        Undecodable: it is no gzip although its headers say so, or it ended early.
-    """
-    headers = request.headers
-    if not request.body_exists:
-        return b""
-    kind = headers.get(CONTENT_TYPE)
-    # Said as it mostly is, it need not be parsed.
-    if kind not in accept and (kind is None or request.content_type not in accept):
-        given = "does not say what it is" if kind is None else f"is {request.content_type}"
-        raise UnsupportedMedia(f"the body {given}; send it with `Content-Type: {' or '.join(accept)}`", accept=accept)
-    coding = headers.get(CONTENT_ENCODING, "identity").strip().lower()
-    if coding not in ("gzip", "x-gzip", "identity"):
-        raise UnsupportedMedia(f"the body is encoded as {coding}; send it as it is, or as gzip", encoding="gzip")
-    if (request.content_length or 0) > limit:
-        raise _too_large(limit)
-    try:
-        # A small body is all there when its headers are, and then need not be waited for.
-        body = request.content.read_nowait() if request.content.is_eof() else await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large(limit) from None
-    except web.RequestPayloadError as error:
-        raise Undecodable(f"the body is broken: {error}") from None
-    if len(body) > limit:
-        raise _too_large(limit)
-    return gunzip(body, limit) if coding != "identity" and body else body
 
 
 def gunzip(packed: bytes, limit: int) -> bytes:

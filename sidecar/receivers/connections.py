@@ -4,37 +4,57 @@ aiohttp would answer with plain text and log each with its traceback, in which t
 holds a token. So neither the answer nor the log quotes anything.
 """
 
+import asyncio
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from typing_extensions import override
 
 from sidecar.ledger import Tally
-from sidecar.receivers.problems import MALFORMED, Problem
+from sidecar.receivers.problems import MALFORMED, OVERLOADED, Problem
 
 BAD_REQUEST, FAILED = 400, 500
+# To one connection more than there is room for; before it has asked anything.
+_NO_ROOM = msgspec.json.encode(Problem(OVERLOADED, "no more connections are taken (the setting max_connections)").body)
+NO_ROOM = (
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Type: application/problem+json\r\nContent-Length: %d\r\n\r\n%b"
+) % (len(_NO_ROOM), _NO_ROOM)
 
 
 class Runner(web.AppRunner):
-    """Runs an application on connections that answer broken HTTP so. `receiver`: the name to count it under."""
+    """Runs an application on at most `most` connections, which answer broken HTTP so.
 
-    __slots__ = ("_receiver", "_tally")
+    `receiver`: the name to count it under. One connection more is told to come again, and closed.
+    """
 
-    def __init__(self, app: web.Application, *, tally: Tally, receiver: str, **settings: Any) -> None:
+    __slots__ = ("_most", "_receiver", "_tally")
+
+    def __init__(self, app: web.Application, *, tally: Tally, receiver: str, most: int, **settings: Any) -> None:
         super().__init__(app, **settings)
+        self._most = most
         self._tally = tally
         self._receiver = receiver
 
     @override
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        tally, receiver = self._tally, self._receiver
+        tally, receiver, most = self._tally, self._receiver, self._most
 
         class Connection(RequestHandler):
             """One connection."""
 
             __slots__ = ()
+
+            @override
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                if len(made.connections) > most and isinstance(transport, asyncio.WriteTransport):
+                    tally.rejected(receiver, OVERLOADED.name)
+                    transport.write(NO_ROOM)
+                    transport.close()
 
             @override
             def handle_error(

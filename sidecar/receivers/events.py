@@ -21,7 +21,8 @@ from sidecar.budget.commands import EVENTS, Command, Name, StopAtFirst
 from sidecar.journal import JournalError
 from sidecar.ledger import Ask, Ledger, Origin, Overloaded, Tally
 from sidecar.receivers.api import answer
-from sidecar.receivers.bodies import JSON, NDJSON, TooLarge, Undecodable, read_body
+from sidecar.receivers.arriving import Arrivals, read_body
+from sidecar.receivers.bodies import JSON, NDJSON, TooLarge, Undecodable
 from sidecar.receivers.callers import traced
 from sidecar.receivers.operations import BatchReply
 from sidecar.receivers.problems import EVENTS_PATH, RETRYABLE, Problem, explain
@@ -122,7 +123,7 @@ class EventsApi:
         self._ledger = ledger
         self._tally = tally
         self._auto_open = auto_open
-        self._max_body = max_body_bytes
+        self._arrivals = Arrivals(max_body_bytes)
         self._max_events = max_batch_events
         self._tracing = tracing
         self._reading = asyncio.Lock()
@@ -134,7 +135,7 @@ class EventsApi:
     async def send_events(self, request: web.Request) -> web.Response:
         """Take a batch: 200 also where each event is bad; 429 or 503 only where trying all of it again is right."""
         Query(request).end()
-        body = await read_body(request, self._max_body, accept=(JSON, NDJSON))
+        body = await read_body(request, self._arrivals, accept=(JSON, NDJSON))
         lines = request.content_type == NDJSON
         events = split_lines(body, self._max_events) if lines else split_array(body, self._max_events)
         batch = Tallied(traced(ORIGIN, request) if self._tracing else ORIGIN)

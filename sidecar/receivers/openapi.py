@@ -238,7 +238,7 @@ def _statuses(operation: Operation) -> Sequence[int]:
     """The problems that a call may answer."""
     found = {400, 401, 403, 500, 503}
     if operation.body is not None or operation.events:
-        found |= {413, 415, 429}
+        found |= {408, 413, 415, 429}
     if "{session}" in operation.path:
         if operation.body is not None:
             found.add(409)

@@ -18,7 +18,7 @@ from sidecar.access.errors import Forbidden, Unauthenticated
 from sidecar.budget.errors import BudgetError, Conflict, Invalid, NotFound
 from sidecar.journal import JournalError
 from sidecar.ledger import Overloaded, Tally
-from sidecar.receivers.bodies import NO_GUESSING, TooLarge, Undecodable, UnsupportedMedia
+from sidecar.receivers.bodies import NO_GUESSING, TooLarge, TooSlow, Undecodable, UnsupportedMedia
 from sidecar.receivers.shapes import Malformed, NotJson
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ UNAUTHENTICATED = Kind(401, "unauthenticated", "Nobody known asks")
 FORBIDDEN = Kind(403, "forbidden", "Who asks may not do this")
 NOT_FOUND = Kind(404, "not_found", "There is no such thing")
 NOT_ALLOWED = Kind(405, "method_not_allowed", "The method is not known here")
+TOO_SLOW = Kind(408, "timeout", "The body did not arrive in time")
 CONFLICT = Kind(409, "conflict", "The request contradicts what is already so")
 TOO_LARGE = Kind(413, "too_large", "The body is too large")
 UNSUPPORTED = Kind(415, "media_type", "The body is in a form that is not read here")
@@ -78,6 +79,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     Forbidden: FORBIDDEN,
     NotFound: NOT_FOUND,
     Conflict: CONFLICT,
+    TooSlow: TOO_SLOW,
     TooLarge: TOO_LARGE,
     UnsupportedMedia: UNSUPPORTED,
     Overloaded: OVERLOADED,
@@ -194,6 +196,7 @@ def documented() -> Mapping[int, Kind]:
         FORBIDDEN,
         NOT_FOUND,
         NOT_ALLOWED,
+        TOO_SLOW,
         CONFLICT,
         TOO_LARGE,
         UNSUPPORTED,

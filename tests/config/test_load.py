@@ -45,6 +45,8 @@ OTHER = {
     "close_after": "2h",
     "max_sessions": "7",
     "max_items": "50",
+    "max_connections": "9",
+    "max_streams": "3",
     "max_waiting": "8",
     "max_wait": "2s",
     "max_body_bytes": "1Mi",

@@ -76,7 +76,7 @@ def test_every_call_has_words_of_its_own_and_tells_all_its_problems():
         if path == "/v1/stream":
             expected |= {"404", "429"}
         if method != "get" and "{agent}" not in path:
-            expected |= {"413", "415", "429"}
+            expected |= {"408", "413", "415", "429"}
             if "{session}" in path:
                 expected.add("409")
         problems = {status for status in call["responses"] if not status.startswith("2")}

@@ -20,7 +20,7 @@ from sidecar.journal import JournalError
 from sidecar.ledger import Ledger, Overloaded
 
 PATH = "/v1/stream"
-STREAMS = 64  # read at a time; one more is answered 429
+STREAMS = 64  # read at a time, unless told
 HEARTBEAT = 15.0  # seconds without an event, after which a comment shows that the stream lives
 PATIENCE = 30.0  # seconds that a client may leave what was written untaken
 
@@ -34,12 +34,14 @@ class StreamApi:
         feed: Feed,
         *,
         dropped: Callable[[Literal["stream_event"], Literal["queue_full"], int], None],
+        most: int = STREAMS,
         heartbeat: float = HEARTBEAT,
         patience: float = PATIENCE,
     ) -> None:
         self._ledger = ledger
         self._feed = feed
         self._dropped = dropped
+        self._most = most
         self._heartbeat = heartbeat
         self._patience = patience
         self._writers: set[EventWriter] = set()
@@ -58,8 +60,9 @@ class StreamApi:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send events until the client goes, or the sidecar stops."""
         session, with_reports = _query(request)
-        if sum(not writer.gone for writer in self._writers) >= STREAMS:
-            raise Overloaded(f"{STREAMS} streams are read at a time, which is the limit", retry_after=5)
+        if sum(not writer.gone for writer in self._writers) >= self._most:
+            detail = f"{self._most} streams are read at a time, which is the limit (the setting max_streams)"
+            raise Overloaded(detail, retry_after=5)
         response = web.StreamResponse()
         writer = EventWriter(response, request, patience=self._patience)
         self._writers.add(writer)

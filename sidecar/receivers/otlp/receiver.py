@@ -17,7 +17,8 @@ from aiohttp import web
 from sidecar.access.guard import Admit, admit_all
 from sidecar.journal import JournalError
 from sidecar.ledger import Ledger, Overloaded, Tally
-from sidecar.receivers.bodies import TooLarge, Undecodable, UnsupportedMedia, gunzip
+from sidecar.receivers.arriving import Arrivals
+from sidecar.receivers.bodies import UnsupportedMedia, gunzip
 from sidecar.receivers.otlp.reader import Reader, Refused
 from sidecar.receivers.otlp.traces import Bounds
 from sidecar.receivers.otlp.wire import JSON, MEDIA, PROTOBUF, SIGNALS, Signal, decode, encode_response, encode_status
@@ -27,10 +28,9 @@ _log = logging.getLogger(__name__)
 
 SLICE = 0.005  # seconds of reading after which others get the event loop
 PATHS = frozenset(f"/v1/{signal}" for signal in SIGNALS)
-PAYLOADS_AT_ONCE = 8  # payloads of the largest size that may be under way together
 
 # google.rpc.Code by HTTP status (its own mapping, read backwards).
-_CODES: Mapping[int, int] = {400: 3, 401: 16, 403: 7, 404: 5, 409: 10, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
+_CODES: Mapping[int, int] = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 413: 3, 415: 3, 429: 8, 500: 13, 503: 14}
 
 
 class Forward(Protocol):
@@ -71,10 +71,9 @@ class OtlpReceiver:
         self._admit = admit
         self._reader = Reader(ledger, auto_open=auto_open, clock=clock, set_total=set_total, bounds=bounds)
         self._tally = tally
-        self._limit = max_body_bytes
+        self._arrivals = Arrivals(max_body_bytes)
         self._forward = forward
         self._clock = clock
-        self._under_way = 0
         self._reading = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._overdue: asyncio.Task[None] | None = None
@@ -129,33 +128,15 @@ class OtlpReceiver:
         coding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if coding not in ("gzip", "x-gzip", "identity"):
             raise UnsupportedMedia(f"the body is encoded as {coding}; send it as it is, or as gzip", encoding="gzip")
-        body = await self._read(request)
-        refused = await self._take(signal, gunzip(body, self._limit) if coding != "identity" and body else body, media)
+        body = await self._arrivals.read(request)
+        refused = await self._take(
+            signal, gunzip(body, self._arrivals.limit) if coding != "identity" and body else body, media
+        )
         if self._forward is not None:
             encoding = request.headers.get("Content-Encoding")
             self._forward(signal, body, request.headers.get("Content-Type", media), encoding, request.headers)
         answer = encode_response(signal, media, rejected=refused.count, detail=refused.detail)
         return web.Response(body=answer, content_type=media)
-
-    async def _read(self, request: web.Request) -> bytes:
-        size = request.content_length
-        if size is not None and size > self._limit:
-            raise _too_large(self._limit)
-        size = self._limit if size is None else size
-        if self._under_way and self._under_way + size > PAYLOADS_AT_ONCE * self._limit:
-            raise Overloaded("too many payloads are under way")
-        self._under_way += size
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise _too_large(self._limit) from None
-        except web.RequestPayloadError as error:
-            raise Undecodable(f"the body is broken: {error}") from None
-        finally:
-            self._under_way -= size
-        if len(body) > self._limit:
-            raise _too_large(self._limit)
-        return body
 
     async def _take(self, signal: Signal, body: bytes, media: str) -> Refused:
         observations = []
@@ -196,7 +177,3 @@ class OtlpReceiver:
             _log.exception("what waited for its conversation could not be counted")
         else:
             self._wake()
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the body is larger than {limit:,} bytes (the setting max_body_bytes)")

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from sidecar.exporters.live import stream as stream_module
 from sidecar.exporters.live.reports import INTERVAL
 from sidecar.journal.memory import MemoryJournal
 from tests.exporters.live.conftest import SOON, client_of
@@ -219,7 +218,7 @@ async def test_a_silent_stream_shows_that_it_lives(build):
 
 
 async def test_more_streams_than_the_limit_are_refused_until_one_ends(app, client, monkeypatch):
-    monkeypatch.setattr(stream_module, "STREAMS", 2)
+    monkeypatch.setattr(app.stream, "_most", 2)
     async with client.stream(), AsyncExitStack() as one:
         await one.enter_async_context(client.stream())
         async with client.http.get("/v1/stream") as answer:
