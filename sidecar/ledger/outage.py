@@ -1,7 +1,6 @@
 """The time in which the journal takes no writes: what is refused, what goes on in memory, and how it ends by itself."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -73,13 +72,21 @@ class Outage:
         while self.error is not None:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _HEAL_LAST)
-            with contextlib.suppress(JournalError):
-                another = await self._journal.check()
-                await self._settled()
-                everything = [session.id for session in self._residents.all()] if another else []
-                self._residents.suspect([*self._astray, *everything], now=self._clock())
-                self._astray.clear()
-                await self._residents.reread()
-                if not self._astray:  # none has gone on meanwhile
-                    self.error = None
+            try:
+                await self._try()
+            except JournalError:
+                pass  # it is known already
+            except Exception:  # noqa: BLE001 - the next time may fare better
+                _log.exception("the journal could not be tried")
         _log.info("the journal takes writes again")
+
+    async def _try(self) -> None:
+        another = await self._journal.check()
+        await self._settled()
+        everything = [session.id for session in self._residents.all()] if another else []
+        self._residents.suspect([*self._astray, *everything], now=self._clock())
+        self._astray.clear()
+        self._residents.try_again()
+        await self._residents.reread()
+        if not self._astray:  # none has gone on meanwhile
+            self.error = None

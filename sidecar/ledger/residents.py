@@ -4,15 +4,18 @@ Each list is kept in the order in which sessions were last heard of, so that loo
 alone, however many sessions there are.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from sidecar.budget.entries import AnyEntry
 from sidecar.budget.evolve import evolve
 from sidecar.budget.session import Session
-from sidecar.journal import Journal, SessionId
+from sidecar.journal import Journal, SessionId, StoreAway
 from sidecar.journal.freezing import freeze, thaw
 from sidecar.ledger.history import History, Past
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -29,6 +32,7 @@ class Residents:
     def __init__(self, journal: Journal, *, closed: int) -> None:
         self._history = History(journal)
         self._suspects: dict[SessionId, float] = {}  # to be read again; when they were last heard of
+        self._unreadable: dict[SessionId, float] = {}  # suspects that could not be
         self._active: dict[SessionId, Resident] = {}
         self._idle: dict[SessionId, Resident] = {}
         self._closed: dict[SessionId, Resident] = {}
@@ -65,6 +69,7 @@ class Residents:
         """The session was heard of now, and is as it is."""
         self.drop(session.id)
         self._suspects.pop(session.id, None)
+        self._unreadable.pop(session.id, None)
         if not session.closed:
             self._active[session.id] = Resident(session, seen)
             return
@@ -134,13 +139,25 @@ class Residents:
             self._suspects[id] = now if resident is None else resident.seen
 
     async def reread(self) -> None:
-        """Bring the suspects back. Raises `JournalError`; those that could not be read stay suspect."""
+        """Bring the suspects back. Raises `StoreAway`; those that cannot be read for another reason are left out."""
         while self._suspects:
             id, seen = next(iter(self._suspects.items()))
-            past = await self._history.session(id)
+            try:
+                past = await self._history.session(id)
+            except StoreAway:
+                raise
+            except Exception as error:  # noqa: BLE001 - one damaged session must not take the others with it
+                self._unreadable[id] = seen
+                _log.error("session %r is left out until it can be read: %s", id, error)
+                past = None
             self._suspects.pop(id, None)
             if past is not None:
                 self.place(past.session, seen=max(seen, past.written_at))
+
+    def try_again(self) -> None:
+        """The journal works again: what could not be read is suspect once more."""
+        self._suspects |= self._unreadable
+        self._unreadable.clear()
 
     def _find(self, id: SessionId) -> Resident | None:
         return self._active.get(id) or self._idle.get(id) or self._closed.get(id)

@@ -156,7 +156,7 @@ class Writer:
             if self._queue and turn.decided:
                 self._queue.served(len(turn.decided), self._stopwatch() - begun)
             # Where the journal hangs this takes as long as it takes; meanwhile all other sessions are there to be read.
-            with contextlib.suppress(JournalError):
+            with contextlib.suppress(StoreAway):
                 await self._residents.reread()
 
     def _agent_of(self, id: SessionId) -> str:

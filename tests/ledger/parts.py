@@ -23,7 +23,8 @@ class FaultyJournal(MemoryJournal):
         self.check_fails = False
         self.read_fails = False
         self.heads_fail = self.heads_hang = False
-        self.appends = self.reads = 0
+        self.damaged: set[SessionId] = set()
+        self.appends = self.reads = self.checks = 0
         self.error: Exception = JournalError("disk on fire")
 
     @override
@@ -38,6 +39,7 @@ class FaultyJournal(MemoryJournal):
 
     @override
     async def check(self) -> bool:
+        self.checks += 1
         if self.check_fails:
             raise self.error
         return False
@@ -61,6 +63,8 @@ class FaultyJournal(MemoryJournal):
         self.reads += 1
         if self.read_fails:
             raise self.error
+        if session in self.damaged:
+            raise JournalError(f"session {session!r} is damaged")
         async for stored in super().read(session, after=after, limit=limit):
             yield stored
 

@@ -107,6 +107,40 @@ async def test_a_session_that_cannot_be_read_again_is_not_served_from_doubtful_m
     assert [session.id for session in ledger.active()] == ["s"]
 
 
+async def test_a_session_that_is_damaged_does_not_keep_the_journal_down_for_the_others(start):
+    """It is read when it is asked for, and then its error is its caller's alone."""
+    journal = FaultyJournal()
+    ledger = await start(journal)
+    await opened(ledger, "bad", "good")
+    journal.append_fails, journal.check_fails = "before", True
+    journal.damaged.add("bad")
+    await ledger.handle_all([*asks("bad", request(1)), *asks("good", request(1))])
+    journal.append_fails, journal.check_fails = None, False
+    await until(lambda: ledger.journal_up)
+    await ledger.handle("good", request(10))
+    assert await working_memory(ledger, "good") == 10
+    with pytest.raises(JournalError, match="damaged"):
+        await ledger.handle("bad", request(10))
+    assert ledger.journal_up
+    journal.damaged.clear()
+    await ledger.handle("bad", request(10))
+    assert await working_memory(ledger, "bad") == 10
+
+
+async def test_an_error_that_nobody_thought_of_does_not_end_the_attempts_to_heal(start):
+    journal = FaultyJournal()
+    ledger = await start(journal)
+    await opened(ledger, "s")
+    journal.append_fails, journal.check_fails = "before", True
+    with pytest.raises(JournalError):
+        await ledger.handle("s", request(1))
+    journal.error = ZeroDivisionError("a fault of the program")
+    await until(lambda: journal.checks > 1)
+    journal.append_fails, journal.check_fails = None, False
+    await until(lambda: ledger.journal_up)
+    await ledger.handle("s", request(1))
+
+
 async def test_what_waited_when_the_journal_went_down_is_refused(start):
     journal = FaultyJournal()
     ledger = await start(journal)
