@@ -294,10 +294,15 @@ class Sidecar:
         while True:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_RETRY)
-            with contextlib.suppress(JournalError):
+            try:
                 await self._restore()
-                log.info("the journal works")
-                return
+            except JournalError:
+                continue  # it is known already
+            except Exception:
+                log.exception("the journal could not be opened")
+                continue
+            log.info("the journal works")
+            return
 
     async def _restore(self) -> None:
         await self.ledger.start()
