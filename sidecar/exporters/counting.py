@@ -141,7 +141,9 @@ class Counting:
                 self._calls[agent,].observe(ratio(entry.tokens, session.total))
             case UsageReported():
                 if entry.total is not None and entry.call:
-                    self._calls[agent,].observe(ratio(entry.total, session.total))
+                    # Billed in the provider's tokens, as the window is, and not in the host's that the budgets are in.
+                    window = session.total_tokens - session.reserve_tokens
+                    self._calls[agent,].observe(ratio(entry.total, window))
             case Exhausted():
                 exhaustions = self._exhaustions[agent, entry.component, session.mode]
                 exhaustions.add(1)

@@ -22,7 +22,7 @@ from sidecar.budget.commands import (
     TaskSpec,
     WindowItem,
 )
-from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.policy import COMPONENTS, PRESETS
 from sidecar.ledger import Origin
 from tests.exporters.scraping import NOW, House, read
 
@@ -199,6 +199,23 @@ async def test_each_call_and_each_sync_is_one_observation_of_the_window(house: H
     assert scrape.value(f"{name}_sum") == pytest.approx(1.3)
     assert scrape.value(f"{name}_bucket", le="0.75") == 1
     assert scrape.value(f"{name}_bucket", le="0.9") == 2
+
+
+async def test_a_calibrated_window_s_calls_are_held_against_the_window_that_was_billed(house: House):
+    await house.open(preset="coding-agent")
+    await house.do(PutItem(item=item("a", tokens=80_000)))
+    await house.do(ReportUsage(total=100_000))
+    scrape = await house.scrape()
+    assert scrape.value("token_budget_window_total_tokens") == 160_000
+    assert scrape.value("token_budget_window_call_utilization_ratio_sum") == 0.5
+
+
+async def test_what_a_component_borrows_is_shown(house: House):
+    await house.open(preset="coding-agent")
+    await house.do(PutItem(item=item("a", "interaction", tokens=60_000)))
+    own = PRESETS["coding-agent"].components["interaction_buffer"].share * 200_000
+    borrowed = (await house.scrape()).value("token_budget_component_borrowed_tokens", component="interaction_buffer")
+    assert borrowed == 60_000 - own
 
 
 async def test_an_observed_window_exhausts_and_compacts_under_its_own_mode(house: House):
