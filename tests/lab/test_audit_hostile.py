@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import re
 from html.parser import HTMLParser
@@ -118,6 +119,9 @@ def test_nothing_to_audit_is_an_error_that_says_what_was_looked_at(tmp_path, tra
     """No file, no folder, nothing in it."""
     with pytest.raises(AuditError, match=r"/gone: no such file or folder$"):
         find([tmp_path / "gone"])
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(AuditError, match=r"/pipe\.jsonl: neither a file nor a folder$"):
+        find([tmp_path / "pipe.jsonl"])
     with pytest.raises(AuditError, match=r"no transcripts there \(\.jsonl or \.jsonl\.gz\)$"):
         find([tmp_path])
     with pytest.raises(

@@ -58,9 +58,10 @@ def time(value: Any) -> float | None:
         except ValueError:
             return None
         try:
-            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+            epoch = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
         except (OverflowError, ValueError):
             return None
+        return epoch if epoch > 0 else None
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
         return value / 1000 if value > LARGEST / 10 else float(value)
     return None

@@ -61,12 +61,13 @@ def find(paths: Iterable[Path], *, newest: int | None = None) -> list[Path]:
     for path in paths:
         if path.is_dir():
             files = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
-            for file in sorted(file for file in files if file.name.endswith(SUFFIXES)):
+            # Regular files only: a pipe of that name would be waited for without end.
+            for file in sorted(file for file in files if file.name.endswith(SUFFIXES) and file.is_file()):
                 found.setdefault(file, _written(file))
-        elif path.exists():
+        elif path.is_file():
             found.setdefault(path, _written(path))
         else:
-            raise AuditError(f"{path}: no such file or folder")
+            raise AuditError(f"{path}: {'neither a file nor a folder' if path.exists() else 'no such file or folder'}")
     if not found:
         raise AuditError(f"{', '.join(map(str, paths))}: no transcripts there ({' or '.join(SUFFIXES)})")
     if newest is not None:
