@@ -56,13 +56,16 @@ def check_pairs(messages):
 class Scripted:
     """A model that says what the script says, and refuses a prompt that is larger than its window."""
 
-    def __init__(self, script, window=WINDOW):
+    def __init__(self, script, window=WINDOW, at_turn=None, billed=None):
         self.script = script
+        self.at_turn, self.billed = at_turn, billed
         self.window = window
         self.sizes = []
 
     def __call__(self, messages, info):
         number = len(self.sizes)
+        if self.at_turn is not None:
+            self.at_turn(number)
         self.sizes.append(size(messages))
         check_pairs(messages)
         if self.sizes[-1] > self.window:
