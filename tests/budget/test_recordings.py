@@ -47,8 +47,9 @@ def files():
 class Run:
     """A recording decided: sessions and their entries, by window."""
 
-    def __init__(self, mode, *, speed=1.0):
+    def __init__(self, mode, *, preset="standard", speed=1.0):
         self.mode = mode
+        self.preset = preset
         self.speed = speed
         self.sessions = {}
         self.entries = {}
@@ -71,6 +72,7 @@ class Run:
                 parent=move.parent,
                 model=move.model,
                 mode=self.mode,
+                preset=self.preset,
                 total_tokens=move.window_tokens,
                 time=move.time,
             ),
@@ -120,6 +122,14 @@ class Run:
             case Close():
                 self.do(move, CloseSession(time=move.time))
 
+    def adds_up(self, session):
+        entries = self.entries[session.id]
+        hold_together(session)
+        assert state_of(replay(session.id, entries)) == state_of(session)
+        levels, unattributed, pending = explain(entries)
+        assert {key: held.used for key, held in session.components.items()} == levels
+        assert (session.unattributed, session.pending) == (unattributed, pending)
+
     def play(self, recording, how):
         for move in moves(recording, start=NOW):
             if isinstance(move, Open):
@@ -136,14 +146,23 @@ def test_a_recording_is_decided_without_error_and_adds_up(path, mode):
     for recording in read([path]):
         for how in ("by_events", "by_sync"):
             run = Run(mode).play(recording, how)
-            for name, session in run.sessions.items():
-                hold_together(session)
-                assert state_of(replay(name, run.entries[name])) == state_of(session)
-                levels, unattributed, pending = explain(run.entries[name])
-                assert {key: held.used for key, held in session.components.items()} == levels
-                assert (session.unattributed, session.pending) == (unattributed, pending)
+            for session in run.sessions.values():
+                run.adds_up(session)
                 if mode == "observed":
                     assert not session.issued
                     assert not session.cleanups
             if how == "by_events" and mode == "managed":
                 assert Run(mode, speed=1_000.0).play(recording, how).entries == run.entries
+
+
+@pytest.mark.parametrize("how", ["by_events", "by_sync"])
+@pytest.mark.parametrize("path", sorted(BUNDLED.rglob("*.jsonl*")), ids=lambda path: path.name.split(".")[0])
+def test_a_recording_under_the_policy_of_coding_agents_adds_up_and_its_window_stays_within_its_limit(path, how):
+    """Also at the end, with every loan and each calibration of the total behind it."""
+    for recording in read([path]):
+        run = Run("managed", preset="coding-agent").play(recording, how)
+        for session in run.sessions.values():
+            run.adds_up(session)
+            assert session.used <= session.total
+            lent = sum(held.borrowed for held in session.components.values())
+            assert lent == sum(held.over for held in session.components.values())
