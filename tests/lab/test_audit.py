@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.__main__ import main
+from sidecar.budget.policy import COMPONENTS
 from sidecar.lab.audit.auditing import audit
 from sidecar.lab.audit.findings import Audit
 from sidecar.lab.audit.sections import heading
@@ -114,6 +115,15 @@ def test_the_fullest_window_is_told_with_what_filled_it(found):
     assert re.search(r"^tickets +2 +503 ", text, re.MULTILINE)
     assert re.search(r"^Explore +1 +1 +550 +550 ", text, re.MULTILINE)
     assert "2 lines of kinds that are not known: claude-code/hologram 1, codex/mystery 1" in text
+
+
+def test_the_components_are_told_beside_their_budgets(found):
+    """Of the four largest prompts together: 5,264 tokens, 2,252 of them working memory."""
+    text = report(found, Style(), width=100, rows=10)
+    parts = {name: sum(window.composition[name] for window in found.windows) for name in COMPONENTS}
+    assert sum(parts.values()) == pytest.approx(sum(window.peak for window in found.windows), abs=5)
+    share = f"{100 * parts['working_memory'] / sum(parts.values()):.0f} %"
+    assert re.search(rf"^working_memory +2\.3 k +{share} +0\.6 % +30 %$", text, re.MULTILINE)
 
 
 def test_rows_that_are_left_out_are_counted(found):

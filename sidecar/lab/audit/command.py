@@ -1,4 +1,4 @@
-"""The command line of `audit`."""
+"""The command line of `audit`. What does the work is loaded when there is some, so that `--help` answers at once."""
 
 import argparse
 import asyncio
@@ -12,12 +12,8 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import TextIO
 
-from sidecar.lab.audit.auditing import audit
 from sidecar.lab.audit.findings import Audit
-from sidecar.lab.audit.machine import document
-from sidecar.lab.audit.page import page
 from sidecar.lab.audit.sources import AuditError, find, usual_folders
-from sidecar.lab.audit.terminal import report
 from sidecar.lab.backtest.arms import NAMES, Arm, arms
 from sidecar.lab.backtest.files import PolicyError
 from sidecar.lab.style import Style, count, duration
@@ -66,6 +62,10 @@ async def run(args: argparse.Namespace) -> int:
         judged = _arms(args)
         files = find(args.paths or usual_folders(), newest=args.newest)
         found = await _audit(files, judged)
+        from sidecar.lab.audit.machine import document
+        from sidecar.lab.audit.page import page
+        from sidecar.lab.audit.terminal import report
+
         if args.json:
             args.json.write_text(json.dumps(document(found), indent=1) + "\n", encoding="utf-8")
         if args.html:
@@ -96,6 +96,8 @@ def _arms(args: argparse.Namespace) -> list[Arm]:
 
 async def _audit(files: Sequence[Path], judged: Sequence[Arm]) -> Audit:
     """Work beside the event loop, so that a signal ends it between two files."""
+    from sidecar.lab.audit.auditing import audit
+
     stopped = threading.Event()
     progress = _Progress(stream=sys.stderr, style=Style.of(sys.stderr), files=len(files), stopped=stopped)
     try:

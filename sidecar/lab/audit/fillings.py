@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.policy import COMPONENTS, STANDARD, Component
 from sidecar.lab.audit.findings import Audit, Tally, Window, total
 from sidecar.lab.audit.layout import Cell, Column, Section, Stack
 from sidecar.lab.audit.summary import carried, percent, short
@@ -40,6 +40,38 @@ def windows_section(audit: Audit, rows: int) -> Section:
         ],
         more=len(ordered) - rows,
     )
+
+
+def components_section(audit: Audit) -> Section:
+    """What the largest prompts were made of, beside the shares that a budget gives."""
+    sums = {name: sum(window.composition[name] for window in audit.windows) for name in COMPONENTS}
+    whole = sum(sums.values())
+    fullest = {name: _share_of_fullest(audit, name) for name in COMPONENTS}
+    return Section(
+        title="Components",
+        note="of the largest prompts together; at most: of a window's limit; budget: the share under `standard`",
+        columns=[
+            Column("component", "left"),
+            Column("tokens"),
+            Column("of all"),
+            Column("at most"),
+            Column("budget"),
+        ],
+        rows=[
+            [
+                name,
+                short(sums[name]),
+                percent(sums[name], whole),
+                percent(fullest[name], 1),
+                percent(STANDARD.shares[name], 1),
+            ]
+            for name in COMPONENTS
+        ],
+    )
+
+
+def _share_of_fullest(audit: Audit, name: Component) -> float:
+    return max(window.composition[name] / window.limit for window in audit.windows)
 
 
 def fillings_section(audit: Audit, rows: int) -> Section:

@@ -11,7 +11,13 @@ from sidecar.lab.audit.costs import (
     sub_agents_section,
     verdicts_section,
 )
-from sidecar.lab.audit.fillings import fillings_section, largest_section, tallies_section, windows_section
+from sidecar.lab.audit.fillings import (
+    components_section,
+    fillings_section,
+    largest_section,
+    tallies_section,
+    windows_section,
+)
 from sidecar.lab.audit.findings import Audit
 from sidecar.lab.audit.layout import Section
 from sidecar.lab.style import count
@@ -34,6 +40,7 @@ def sections(audit: Audit, rows: int) -> Iterator[Section]:
     """All tables that have something to show, each with at most `rows` rows."""
     yield windows_section(audit, rows)
     yield fillings_section(audit, rows)
+    yield components_section(audit)
     yield tallies_section(
         audit, rows, "origins", "What filled them", "source", "tools with their results, and all else"
     )
