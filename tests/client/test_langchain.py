@@ -64,6 +64,7 @@ class Scripted(BaseChatModel):
     sizes: list[int] = []  # noqa: RUF012 - pydantic copies it
     seen: list[Any] = []  # noqa: RUF012 - as above
     at_turn: Any = None
+    billed: Any = None
 
     @property
     @override
@@ -88,8 +89,11 @@ class Scripted(BaseChatModel):
             return ChatResult(generations=[ChatGeneration(message=AIMessage("done"))])
         turn = self.script[number]
         name, args = ("read_file", {"path": turn.path}) if turn.path else ("run", {"command": f"step {number}"})
-        call = {"name": name, "args": args, "id": turn.call_id}
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(turn.text(), tool_calls=[call]))])
+        said = AIMessage(turn.text(), tool_calls=[{"name": name, "args": args, "id": turn.call_id}])
+        if self.billed is not None:
+            tokens = self.billed(self.sizes[-1])
+            said.usage_metadata = {"input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}
+        return ChatResult(generations=[ChatGeneration(message=said)])
 
 
 def agent(script, middleware=(), **more):
@@ -280,8 +284,19 @@ def test_a_resumed_history_larger_than_a_request_may_be_is_told_piece_by_piece(b
         assert asks("t1", "archive", id)["content"] == filler(f"message {id[1:]}", 25_000)
 
 
-def test_what_the_provider_bills_corrects_the_count(budget):
-    window = budget.thread(CONFIG).window
-    window.shown_tokens = 1000
-    window.learn(1600)
-    assert window.limit == int(WINDOW / 1.6)
+@pytest.mark.parametrize("told", [True, False])
+def test_what_the_provider_bills_corrects_the_count(long_run, neighbour, asks, told):
+    """Where a counted token is billed as 1.5, the billed input stays within the window, but only because it is told."""
+    script, small = long_run[3:60], 20_000
+    billed = []
+
+    def bill(counted):
+        billed.append(int(1.5 * counted))
+        return billed[-1] if told else 0
+
+    budget = TokenBudget(neighbour.url, total_tokens=small, settings={"timeout": 20, "rest": 0})
+    made, _ = agent(script, [budget], billed=bill)
+    made.invoke(TASK, CONFIG)
+    budget.threads.client.close()
+    assert (max(billed) <= small) == told
+    assert asks("t1")["provider_ratio"] == (pytest.approx(1.5, rel=0.1) if told else None)

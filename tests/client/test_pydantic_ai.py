@@ -14,7 +14,7 @@ pydantic_ai = pytest.importorskip("pydantic_ai", reason="MISSING TOOL: pydantic-
 
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart  # noqa: E402
 from pydantic_ai.models.function import FunctionModel  # noqa: E402
-from pydantic_ai.usage import UsageLimits  # noqa: E402
+from pydantic_ai.usage import RequestUsage, UsageLimits  # noqa: E402
 
 from sidecar.client.pydantic_ai import TokenBudget, _pieces  # noqa: E402
 
@@ -72,9 +72,12 @@ class Scripted:
             raise Overflow(f"{self.sizes[-1]:,} tokens at turn {number}")
         if number >= len(self.script):
             return ModelResponse([TextPart("done")])
+        reported: dict[str, Any] = {}
+        if self.billed is not None and (tokens := self.billed(self.sizes[-1])):
+            reported = {"usage": RequestUsage(input_tokens=tokens), "provider_name": "scripted"}
         turn = self.script[number]
         name, args = ("read_file", {"path": turn.path}) if turn.path else ("run", {"command": f"step {number}"})
-        return ModelResponse([TextPart(turn.text()), ToolCallPart(name, args, tool_call_id=turn.call_id)])
+        return ModelResponse([TextPart(turn.text()), ToolCallPart(name, args, tool_call_id=turn.call_id)], **reported)
 
 
 def agent(script, capabilities=(), **more):
@@ -197,3 +200,21 @@ async def test_the_model_restores_what_was_archived(budget, asks):
     contents = [part.content for part in seen[2][2].parts if isinstance(part, ToolReturnPart)]
     assert contents == [script[0].answer()]
     assert id in str(seen[1][-1].parts[0].content)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_what_the_provider_bills_corrects_the_count(long_run, neighbour, asks, told):
+    """Where a counted token is billed as 1.5, the billed input stays within the window, but only because it is told."""
+    script, small = long_run[3:60], 20_000
+    billed = []
+
+    def bill(counted):
+        billed.append(int(1.5 * counted))
+        return billed[-1] if told else 0
+
+    budget = TokenBudget(neighbour.url, session="t1", total_tokens=small, settings={"timeout": 20, "rest": 0})
+    made, _ = agent(script, [budget], billed=bill)
+    await made.run("Fix the bug.", usage_limits=ENDLESS)
+    await budget.threads.aclient.close()
+    assert (max(billed) <= small) == told
+    assert asks("t1")["provider_ratio"] == (pytest.approx(1.5, rel=0.1) if told else None)
