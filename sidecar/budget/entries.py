@@ -44,7 +44,8 @@ class Entry:
 class Opened(Entry):
     """A session began, or began anew (`epoch` above 1), with every default filled in.
 
-    `call_growth` and `provider_ratio`: what is known of the agent (budget/profile.py), and the session begins with.
+    `own_shares`: the host gave the shares. `call_growth` and `provider_ratio`: what is known of the agent
+    (budget/profile.py), and the session begins with.
     """
 
     type = "opened"
@@ -58,6 +59,7 @@ class Opened(Entry):
     reserve_tokens: int = 0
     shares: Mapping[Component, float]
     epoch: int = 1
+    own_shares: bool = False
     call_growth: float | None = None
     provider_ratio: float | None = None
 

@@ -68,6 +68,7 @@ def opened(
         reserve_tokens=reserve,
         shares=dict(own) if command.shares is None else check_shares(command.shares),
         epoch=1 if session is None else session.epoch + 1,
+        own_shares=command.shares is not None,
         call_growth=known.call_growth,
         provider_ratio=known.provider_ratio(command.model),
     )
@@ -86,7 +87,10 @@ def opened(
 
 def _different(opened: Opened, asked: Opened) -> list[str]:
     names = ("agent", "parent", "mode", "model", "preset", "total_tokens", "reserve_tokens", "shares")
-    return [name for name in names if getattr(opened, name) != getattr(asked, name)]
+    different = [name for name in names if getattr(opened, name) != getattr(asked, name)]
+    if not opened.own_shares and not asked.own_shares and "shares" in different:
+        different.remove("shares")  # the agent's profile has learned since then: nobody asked for anything else
+    return different
 
 
 def _check_reserve(total: int, reserve: int) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sidecar.budget.commands import CloseSession, CompleteItem, OpenSession, PlanTasks, ReportUsage, TaskSpec
 from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import Learned, TaskCompleted
+from sidecar.budget.errors import Conflict
 from sidecar.budget.pace import MOST_CAP, USUAL, Pace
 from sidecar.budget.policy import COMPONENTS, STANDARD
 from sidecar.budget.prediction import calibrated, factors, nearest, predict_needs
@@ -130,6 +131,23 @@ def test_a_session_begins_with_what_is_known_of_its_agent_and_says_so():
     desk.restart()
     desk.do(PlanTasks(tasks=[TaskSpec(id="t")]))
     assert desk.do(OpenSession(agent="a", model="m"))["state"] == "active"
+
+
+def test_opening_again_is_the_same_whatever_was_learned_since():
+    """4: 200 if it is the same as it was opened; 409 if different."""
+    shares = {**STANDARD.shares, "working_memory": 0.35, "interaction_buffer": 0.20}
+    desk = Desk(agent="a")
+    desk.defaults = Defaults(profiles={"a": Profile(shares=shares, growth=(9.0,))})
+    before = len(desk.entries)
+    assert desk.do(OpenSession(agent="a"))["shares"] == STANDARD.shares
+    assert len(desk.entries) == before
+    with pytest.raises(Conflict):
+        desk.do(OpenSession(agent="a", shares=shares))
+    desk.do(CloseSession())
+    assert desk.do(OpenSession(agent="a"))["shares"] == shares
+    explicit = Desk(agent="a", shares=shares)
+    with pytest.raises(Conflict):
+        explicit.do(OpenSession(agent="a"))
 
 
 def test_a_session_teaches_what_its_calls_added_and_were_billed():
