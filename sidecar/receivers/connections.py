@@ -16,6 +16,7 @@ from sidecar.ledger import Tally
 from sidecar.receivers.problems import MALFORMED, OVERLOADED, Problem
 
 BAD_REQUEST, FAILED = 400, 500
+IDLE = 75.0  # seconds without a request, or for its headers to come
 # To one connection more than there is room for; before it has asked anything.
 _NO_ROOM = msgspec.json.encode(Problem(OVERLOADED, "no more connections are taken (the setting max_connections)").body)
 NO_ROOM = (
@@ -33,7 +34,7 @@ class Runner(web.AppRunner):
     __slots__ = ("_most", "_receiver", "_tally")
 
     def __init__(self, app: web.Application, *, tally: Tally, receiver: str, most: int, **settings: Any) -> None:
-        super().__init__(app, **settings)
+        super().__init__(app, keepalive_timeout=IDLE, **settings)
         self._most = most
         self._tally = tally
         self._receiver = receiver
