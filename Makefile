@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench chart dashboards lock image backends tools clean
+.PHONY: help venv test demo lint format bench fuzz chart dashboards lock image backends tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,10 @@ dashboards: .venv/dev.stamp ## write dashboards, rules and alerts from the code 
 crash: .venv/dev.stamp tools ## kill the real process 200 times, replicas 50 times, and hold all against an account (15 minutes)
 	@CRASH_KILLS=200 $(BIN)/python -m pytest -s tests/crash/test_kills.py -k normal $(ARGS)
 	CRASH_KILLS=50 $(BIN)/python -m pytest -s tests/crash/test_replicas.py -k killing $(ARGS)
+
+fuzz: .venv/dev.stamp ## try hostile input for minutes, other input each time (ARGS="--minutes 30 --seed 1")
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --only-binary atheris -e '.[fuzz]' || true
+	$(BIN)/python -m tests.hostile.fuzz $(ARGS)
 
 # For every platform and any Python from that of the image on; `uv` resolves for others than it runs on.
 lock: .venv/dev.stamp ## choose the versions that the image is built from, with their hashes

@@ -35,6 +35,8 @@ READS = ("", "/items?limit=1000", "/archive?limit=1000", "/directives?limit=1000
 class Calls(RuleBasedStateMachine):
     """A sidecar on a file, its sessions under any calls; it is stopped and started again at any time."""
 
+    asked = 0  # calls so far, of all that ran
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -65,6 +67,7 @@ class Calls(RuleBasedStateMachine):
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call, which may be refused but not fail; nothing that was so is lost by it."""
+        Calls.asked += 1
         async with self.http.request(method, f"{self.base}/v1/{path}", json=body) as answer:
             told = await answer.json(content_type=None)
             assert answer.status < 500, (method, path, body, told)
