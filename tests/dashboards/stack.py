@@ -127,8 +127,8 @@ class Stack:
         free = "127.0.0.1:0"
         places = ("--listen", free, "--telemetry", free, "--otlp", free, "--journal", "memory:")
         sidecar = self._run(sys.executable, "-m", "sidecar", "serve", *places, "--metrics-detail")
-        self.api = sidecar.says(r"api\s+(http://\S+)")
-        self.telemetry = sidecar.says(r"telemetry\s+http://(\S+)")
+        self.api = sidecar.says(r"api\s+(http://[^\s,;]+)")
+        self.telemetry = sidecar.says(r"telemetry\s+http://([^\s,;]+)")
         routes = {
             "route": {"receiver": "inbox", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"},
             "receivers": [{"name": "inbox", "webhook_configs": [{"url": self.inbox.url}]}],
