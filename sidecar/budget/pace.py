@@ -4,7 +4,7 @@ What a model call adds to a window has a heavy tail: most calls add a little, a 
 follows each of those jumps for as long as it remembers it. Here a jump counts for no more than a cap that is itself
 learned (a running quantile, after Robbins and Monro 1951), the newest calls count most, and a session that has hardly
 begun is taken to grow as the agent's sessions do. The numbers below were chosen on one half of the recorded projects
-and judged on the other; `sidecar/lab/forecasts` has both and the command that reproduces them.
+and judged on the other; tests/forecasts/README.md has both, and the command that reproduces them.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ PRIOR_CALLS = 5.0  # calls that the agent's usual growth counts for
 QUANTILE = 0.85  # growth above this quantile is cut off at it
 STEP = 0.15  # by how much of its logarithm a call moves the estimate of that quantile
 FIRST_CAP = 4.0  # multiples of the usual growth at which the estimate begins
+_UP, _DOWN = exp(STEP * QUANTILE), exp(-STEP * (1 - QUANTILE))
 LEAST_CAP, MOST_CAP = 16.0, 1e12  # a component may rest for a long time, and must be heard when it wakes
 
 # A fall by more than this part is a cleanup or a compaction, and no growth.
@@ -63,7 +64,7 @@ class Pace:
         cap = self.cap or max(LEAST_CAP, FIRST_CAP * self.usual)
         self.weight = self.weight * (1 - FORGET) + 1
         self.total = self.total * (1 - FORGET) + min(growth, cap)
-        cap *= exp(STEP * QUANTILE) if growth > cap else exp(-STEP * (1 - QUANTILE))
+        cap *= _UP if growth > cap else _DOWN
         self.cap = min(max(cap, LEAST_CAP), MOST_CAP)
 
     def lower(self, tokens: int) -> None:
