@@ -248,9 +248,7 @@ def any_number(form: Form[T]) -> Form[tuple[T, ...]]:
     read_several = several(form)
 
     def read(value: Any) -> tuple[T, ...]:
-        text = (
-            ",".join(map(str, value)) if isinstance(value, list) else value
-        )  # repeated, with commas, or both
+        text = ",".join(map(str, value)) if isinstance(value, list) else value  # repeated, with commas, or both
         if text in OFF:
             return ()
         try:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sidecar.access.certificate import Certificate, CertificateError
 from sidecar.config import forms
 from sidecar.kubernetes import injection
-from sidecar.access.certificate import Certificate, CertificateError
 from sidecar.kubernetes.injection import InjectionError
 from sidecar.kubernetes.webhook import Webhook
 

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
+from sidecar.access.certificate import Certificate
 from sidecar.config.forms import HostPort
 from sidecar.exporters.endpoint import telemetry_app
 from sidecar.kubernetes.admission import Answer, NotAReview, answer
-from sidecar.access.certificate import Certificate
 from sidecar.kubernetes.injection import Injection
 from sidecar.kubernetes.measures import Measures
 
