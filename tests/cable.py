@@ -22,6 +22,7 @@ class Cable:
         self._flowing.set()
         self.cuts = 0
         self.held = 0  # messages
+        self.greeting = b""  # what the last client said of itself
         self.url = ""
 
     async def lay(self) -> None:
@@ -75,7 +76,8 @@ class Cable:
 
     async def _messages(self, near: asyncio.StreamReader, to_far: asyncio.StreamWriter, lost: asyncio.Event) -> None:
         (size,) = struct.unpack("!i", first := await near.readexactly(4))
-        to_far.write(first + await near.readexactly(size - 4))
+        self.greeting = await near.readexactly(size - 4)
+        to_far.write(first + self.greeting)
         while True:
             _, size = struct.unpack("!ci", head := await near.readexactly(5))
             message = head + await near.readexactly(size - 4)

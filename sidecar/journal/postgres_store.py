@@ -47,9 +47,10 @@ class Store:
 
     def __init__(self, url: str, *, synchronous: bool) -> None:
         self._url = url
-        self._settings = {"application_name": "token-budget-sidecar", "search_path": SCHEMA}
+        # Said once it is connected: a pooler (PgBouncer) refuses a client that begins with it.
+        self._settings = f"SET search_path TO {SCHEMA}"
         if synchronous:
-            self._settings["synchronous_commit"] = "on"
+            self._settings += "; SET synchronous_commit TO on"
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         parts = urlsplit(url)
         self.name = f"{parts.hostname or ''}{parts.path}"
@@ -63,7 +64,9 @@ class Store:
                 max_size=CONNECTIONS,
                 timeout=_CONNECT_SECONDS,
                 command_timeout=_COMMAND_SECONDS,
-                server_settings=self._settings,
+                server_settings={"application_name": "token-budget-sidecar"},
+                init=self._prepare,
+                reset=_as_it_is,
             )
         try:
             async with self.connection("cannot be opened") as connection:
@@ -71,6 +74,9 @@ class Store:
         except BaseException:
             await self.close()
             raise
+
+    async def _prepare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await connection.execute(self._settings)
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -128,6 +134,10 @@ class Store:
             away = StoreAway if isinstance(error, _Away) else JournalError
             kind = BrokenConnection if isinstance(error, _Breaks) else away
             raise kind(f"journal {self.name} {what}: {reason}") from error
+
+
+async def _as_it_is(_: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """What is given back has nothing to be reset: settings are to stay, and transactions have ended."""
 
 
 async def _acquire(pool: "asyncpg.Pool[asyncpg.Record]") -> Connection:

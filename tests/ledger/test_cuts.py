@@ -103,3 +103,12 @@ async def test_stopping_does_not_wait_for_a_store_that_says_nothing(cable, seen,
         await ledger.stop(patience=0.1)
     with pytest.raises(JournalError, match="the sidecar is stopping"):
         await writing
+
+
+async def test_a_pooler_in_between_finds_nothing_in_the_greeting_that_it_would_refuse(cable):
+    """PgBouncer takes a client's name and encoding, and no settings of its session."""
+    journal = PostgresJournal(cable.url, writer="one", durability="full")
+    await journal.open()
+    await journal.close()
+    words = cable.greeting[4:].split(b"\x00")
+    assert set(filter(None, words[::2])) == {b"user", b"database", b"application_name", b"client_encoding"}
