@@ -5,9 +5,12 @@ them where the caller does not.
 """
 
 import os
-import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 VARIABLES = {
     "token_file": "TOKEN_BUDGET_TOKEN_FILE",
@@ -42,7 +45,7 @@ class Credentials:
         self._ca, self._certificate, self._key = files["ca_file"], files["certificate_file"], files["key_file"]
         self._token = ""
         self._seen: object = None
-        self._context: ssl.SSLContext | None = None
+        self._context: "ssl.SSLContext | None" = None
         self._made_of: object = None
 
     def headers(self) -> Mapping[str, str]:
@@ -56,8 +59,10 @@ class Credentials:
             self._seen = now
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
-    def tls(self) -> ssl.SSLContext:
+    def tls(self) -> "ssl.SSLContext":
         """What TLS is spoken with. Raises `OSError` where a file cannot be used."""
+        import ssl  # as slow as all else together: a hook that starts anew at each step does without
+
         now = _changes([self._ca, self._certificate, self._key])
         if self._context is None or now != self._made_of:
             context = ssl.create_default_context(cafile=self._ca)

@@ -1,6 +1,9 @@
 """The lines of the guide run as they stand."""
 
+import asyncio
+import json
 import re
+import tomllib
 
 import pytest
 
@@ -9,11 +12,10 @@ pytest.importorskip("langchain", reason="MISSING TOOL: langchain (pip install -e
 from langchain_core.language_models import FakeListChatModel
 from pydantic_ai.models.test import TestModel
 
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
-
-def blocks(checkout):
-    return BLOCK.findall((checkout / "sidecar" / "client" / "README.md").read_text())
+def blocks(checkout, language="python"):
+    block = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return block.findall((checkout / "sidecar" / "client" / "README.md").read_text())
 
 
 @pytest.fixture
@@ -47,6 +49,43 @@ async def test_the_lines_for_pydantic_ai_run(run, asks):
     result = await names["agent"].run("Hi", conversation_id="c1")
     assert result.output
     assert asks("c1")["agent"] == "coder"
+
+
+def test_the_lines_for_the_openai_agents_sdk_run(run, asks):
+    pytest.importorskip("agents", reason="MISSING TOOL: openai-agents (pip install -e '.[emitters]')")
+    from agents import set_tracing_disabled
+    from agents.testing import ScriptedModel, assistant_message
+
+    set_tracing_disabled(disabled=True)
+    names = run("from agents", ScriptedModel([[assistant_message("Hi.")]]))
+    assert names["result"].final_output == "Hi."
+    assert asks("conversation-1")["components"]["interaction_buffer"]["used_tokens"] > 0
+
+
+@pytest.mark.filterwarnings("ignore")  # LiteLLM's and pydantic's notices
+def test_the_lines_for_litellm_run(run, asks, monkeypatch):
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    litellm = pytest.importorskip("litellm", reason="MISSING TOOL: litellm (pip install -e '.[emitters]')")
+    litellm.logging_callback_manager._reset_all_callbacks()
+    run("import litellm")
+    messages = [{"role": "user", "content": "Hi"}]
+    asyncio.run(
+        litellm.acompletion(
+            model="openai/m", messages=messages, mock_response="Hello.", litellm_session_id="conversation-1"
+        )
+    )
+    litellm.logging_callback_manager._reset_all_callbacks()
+    assert asks("conversation-1")["components"]["interaction_buffer"]["used_tokens"] > 0
+
+
+def test_the_recipes_for_other_agents_lead_to_the_sidecars_otlp_port(checkout):
+    """Codex CLI takes the whole path of its logs; Gemini CLI the place, and HTTP for its protocol."""
+    [codex], [gemini] = blocks(checkout, "toml"), blocks(checkout, "json")
+    exporter = tomllib.loads(codex)["otel"]["exporter"]["otlp-http"]
+    telemetry = json.loads(gemini)["telemetry"]
+    assert exporter == {"endpoint": "http://127.0.0.1:4318/v1/logs", "protocol": "binary"}
+    assert telemetry["otlpEndpoint"] == "http://127.0.0.1:4318"
+    assert (telemetry["enabled"], telemetry["otlpProtocol"]) == (True, "http")
 
 
 def test_the_lines_for_any_other_agent_run(run, asks):
