@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench fuzz chart dashboards lock image backends tools clean
+.PHONY: help venv test demo lint format bench fuzz chart dashboards lock image backends release tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -81,6 +81,11 @@ backends: .venv/dev.stamp ## find our traces in a real Phoenix (installs it: 850
 	    .venv-backends/bin/python -m pip -qq --disable-pip-version-check --no-input install arize-phoenix
 	}
 	$(BIN)/python -m pytest -m backends tests/exporters $(ARGS)
+
+release: .venv/dev.stamp ## build dist/, and try the same in clean environments of Python 3.11 to 3.13 (downloads; some minutes)
+	@$(BIN)/python -m pytest -m release tests/test_release.py $(ARGS)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
 
 tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager, chromium
 	@$(call apt_install,promtool prometheus,prometheus)

@@ -1,9 +1,11 @@
 """What is installed is what was written: the wheel carries everything and runs without the checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -15,12 +17,18 @@ import sidecar
 
 
 @pytest.fixture(scope="module")
-def wheel(checkout, tmp_path_factory):
-    """The wheel, built from the checkout by the declared backend."""
+def built(checkout, tmp_path_factory):
+    """A folder with the sdist, and with the wheel that the declared backend builds from the sdist alone."""
     out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, checkout)
-    (built,) = out.glob("*.whl")
-    return built
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, checkout)
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    """The wheel."""
+    (path,) = built.glob("*.whl")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,36 @@ def test_the_wheel_is_the_package_and_its_licence_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"sidecar", f"{wheel.name.split('-py3')[0]}.dist-info"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_sdist_is_what_the_wheel_is_built_from_and_what_tells_of_it(built, checkout):
+    """No tests, charts or dashboards: they need the checkout, with its links from one folder to another."""
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    told = {"CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "SECURITY.md", ".gitignore", "pyproject.toml"}
+    assert {name for name in names if not name.startswith("sidecar/")} == told
+    assert f"## [{declared(checkout)}]" in (checkout / "CHANGELOG.md").read_text(), "a release that nobody is told of"
+
+
+def test_chart_and_image_are_of_the_version_that_pyproject_declares(checkout):
+    """They say it again where nothing can look it up."""
+    chart = re.search(
+        r'^appVersion: "?([^"\s]+)"?$', (checkout / "helm/token-budget-sidecar/Chart.yaml").read_text(), re.M
+    )
+    image = re.search(r"^ARG VERSION=(.+)$", (checkout / "Dockerfile").read_text(), re.M)
+    assert chart
+    assert image
+    assert {chart[1], image[1]} == {declared(checkout)}
+
+
+def test_the_classifiers_are_the_pythons_that_a_release_is_tried_on(checkout):
+    from tests.test_release import VERSIONS
+
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    classified = {name.rpartition(" ")[2] for name in project["classifiers"] if "Python :: 3." in name}
+    assert classified == set(VERSIONS)
+    assert project["requires-python"] == f">={VERSIONS[0]}"
 
 
 def test_the_installed_package_is_found_outside_the_checkout(installed, tmp_path):
