@@ -110,9 +110,9 @@ def test_the_sdist_is_what_the_wheel_is_built_from_and_what_tells_of_it(built, c
 def test_chart_and_image_are_of_the_version_that_pyproject_declares(checkout):
     """They say it again where nothing can look it up."""
     chart = re.search(
-        r'^appVersion: "?([^"\s]+)"?$', (checkout / "helm/token-budget-sidecar/Chart.yaml").read_text(), re.M
+        r'^appVersion: "?([^"\s]+)"?$', (checkout / "helm/token-budget-sidecar/Chart.yaml").read_text(), re.MULTILINE
     )
-    image = re.search(r"^ARG VERSION=(.+)$", (checkout / "Dockerfile").read_text(), re.M)
+    image = re.search(r"^ARG VERSION=(.+)$", (checkout / "Dockerfile").read_text(), re.MULTILINE)
     assert chart
     assert image
     assert {chart[1], image[1]} == {declared(checkout)}

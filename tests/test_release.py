@@ -1,4 +1,4 @@
-"""What would be released runs in a clean environment of each Python it promises. `make release`; it downloads, so not in `make test`."""
+"""What would be released runs in a clean environment of each Python that it promises: `make release`, for it downloads."""
 
 import json
 import os
