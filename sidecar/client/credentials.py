@@ -45,7 +45,7 @@ class Credentials:
         self._ca, self._certificate, self._key = files["ca_file"], files["certificate_file"], files["key_file"]
         self._token = ""
         self._seen: object = None
-        self._context: "ssl.SSLContext | None" = None
+        self._context: ssl.SSLContext | None = None
         self._made_of: object = None
 
     def headers(self) -> Mapping[str, str]:
