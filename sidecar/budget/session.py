@@ -341,12 +341,6 @@ def above_mark(session: Session) -> bool:
     return upper is not None and is_over(session.used, session.total, upper)
 
 
-def below_mark(session: Session) -> bool:
-    """Whether the whole window stands at or below the mark down to which it is cleaned up, where there is one."""
-    window = session.policy.window
-    return window.upper is not None and not is_over(session.used, session.total, window.lower)
-
-
 def taken(session: Session) -> dict[Component, int]:
     """What the fixed components really take, those that take nothing yet left out."""
     return {name: held.used for name, held in session.components.items() if held.policy.fixed and held.used}

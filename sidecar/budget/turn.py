@@ -18,7 +18,7 @@ from sidecar.budget.policy import COMPONENTS, Component, Step
 from sidecar.budget.profile import NOTHING_KNOWN, Profile
 from sidecar.budget.ratio import portion
 from sidecar.budget.replies import Cleanup
-from sidecar.budget.session import Session, below_mark
+from sidecar.budget.session import Session
 from sidecar.budget.whole import call_back, clean_window
 
 
@@ -155,7 +155,7 @@ class Turn:
                 continue
             if elastic and missing(session):
                 continue  # it is called back what it cannot borrow
-            if elastic and below_mark(session):  # where no mark asks for it, what is lent needs no cleanup
+            if elastic and session.policy.window.upper is not None:  # its marks say when the window is cleaned up
                 self.note(component, "budget", held.due, held.due_call)
             else:
                 self.clean_bound(component, "allocation", waits=elastic)

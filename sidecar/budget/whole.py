@@ -9,7 +9,7 @@ from sidecar.budget.gain import pays
 from sidecar.budget.lending import bound, missing, own_room, room
 from sidecar.budget.policy import Component
 from sidecar.budget.ratio import portion, whole_part
-from sidecar.budget.session import Session, above_mark, below_mark
+from sidecar.budget.session import Session, above_mark
 
 if TYPE_CHECKING:
     from sidecar.budget.turn import Turn
@@ -119,12 +119,12 @@ def make_room(turn: "Turn", component: Component, need: int) -> CleanupRun | Non
 def _clean_own(turn: "Turn", component: Component, need: int) -> None:
     """The component's own cleanup; while loans cover what is asked it may wait, and is not repeated.
 
-    Below the mark down to which the whole window is cleaned up, nothing needs to go that can be lent.
+    Where the whole window is cleaned up by its marks, nothing goes before that for what can be lent.
     """
     session = turn.session
     held = session.components[component]
     covered = need <= room(session, component)
-    if covered and (held.budget_mark is not None or below_mark(session)):
+    if covered and (held.budget_mark is not None or session.policy.window.upper is not None):
         return
     run = turn.plan(component, "allocation", pending=need)
     if not covered or not run.actions or pays(session, (run,)):

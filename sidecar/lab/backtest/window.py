@@ -104,11 +104,13 @@ class Window:
             case Gain(item=item, declinable=declinable):
                 self._gain(item, declinable=declinable)
             case Use(item=item):
+                self._settle()  # what is confirmed may be answered with more, about this very item
                 self._readmission.used(item)
                 if self.host.use(item, move.time):
                     self._seen[item] = self.measures.calls
                     self._tell(TouchItem(item=item, time=move.time))
             case Complete(item=item):
+                self._settle()
                 if self.host.complete(item):
                     self._tell(CompleteItem(item=item, time=move.time))
             case Compact(items=items):  # what the host itself took out
@@ -140,6 +142,7 @@ class Window:
             self._readmission.left(self.host.held[item])
 
     def _drop(self, item: str) -> None:
+        self._settle()
         if item in self.host.held:
             self._drop_copy(item)
             self.host.drop(item)
