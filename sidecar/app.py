@@ -9,11 +9,9 @@ import contextlib
 import errno
 import logging
 import os
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from aiohttp import web
 
@@ -21,7 +19,7 @@ from sidecar.access.entrance import Entrance
 from sidecar.access.guard import guarding
 from sidecar.budget.decide import Defaults
 from sidecar.config import Config, exposure
-from sidecar.config.forms import POSTGRES, Address, HostPort, UnixPath, masked, sqlite_path
+from sidecar.config.forms import POSTGRES, Address, HostPort, masked, sqlite_path
 from sidecar.exporters.endpoint import telemetry_app
 from sidecar.exporters.forward import Downstream, Tee, endpoints
 from sidecar.exporters.live import Feed, LivePage, StreamApi
@@ -31,6 +29,7 @@ from sidecar.journal import Journal, JournalError
 from sidecar.journal.memory import MemoryJournal
 from sidecar.journal.sqlite import SqliteJournal
 from sidecar.ledger import Keep, Ledger, Limits
+from sidecar.listening import listen, sockets
 from sidecar.receivers import Receiver, elsewhere, openapi
 from sidecar.receivers.api import SessionApi
 from sidecar.receivers.connections import Runner
@@ -223,7 +222,7 @@ class Sidecar:
         tls = self.entrance.context if isinstance(address, HostPort) and address.tls else None
         if name == "telemetry" and self.entrance.telemetry is not None:
             tls = self.entrance.telemetry.context
-        self._bound[name] += await _listen(runner, address, flag=FLAGS[name], tls=tls)
+        self._bound[name] += await listen(runner, address, flag=FLAGS[name], tls=tls)
 
     def _tell_start(self) -> None:
         places = [f"{name} {' '.join(urls)}" for name, urls in self._bound.items() if urls]
@@ -242,7 +241,7 @@ class Sidecar:
         self.ready = False
         loop = asyncio.get_running_loop()
         latest = loop.time() + FINISH_ALL
-        sockets = _sockets(self._api)
+        unix_sockets = sockets(self._api)
         self.stream.close()
         await asyncio.gather(self._api.cleanup(), self._otlp.cleanup())
         await self.otlp.close()
@@ -254,7 +253,7 @@ class Sidecar:
         self.exporter.stop()
         await self.entrance.stop()
         await self._telemetry.cleanup()
-        for socket in sockets:
+        for socket in unix_sockets:
             socket.unlink(missing_ok=True)
         for urls in self._bound.values():
             urls.clear()
@@ -343,49 +342,3 @@ def _downstream(config: Config) -> Downstream:
         client_certificate=config.downstream_client_certificate,
         client_key=config.downstream_client_key,
     )
-
-
-async def _listen(runner: web.AppRunner, address: Address, *, flag: str, tls: ssl.SSLContext | None) -> Sequence[str]:
-    """Listen there; the URLs of what was bound, more than one where a name has several addresses."""
-    before = len(runner.addresses)
-    site: web.BaseSite
-    match address:
-        case HostPort(host, port):
-            site = web.TCPSite(runner, host, port, ssl_context=tls)
-        case UnixPath(path):
-            site = web.UnixSite(runner, path)
-    try:
-        if isinstance(address, UnixPath):
-            await _check_unused(address.path)
-        await site.start()
-        if isinstance(address, UnixPath):
-            # As on loopback, who can get there may speak: the agent's container has another user than this one. Its
-            # folder says who gets there.
-            await asyncio.to_thread(Path(address.path).chmod, 0o666)
-    except OSError as error:
-        # The event loop's own text repeats the address.
-        number = error.errno or 0
-        reason = os.strerror(number) if number in errno.errorcode else error.strerror or error
-        advice = f"; {flag} takes another address, port 0 a free one" if number == errno.EADDRINUSE else ""
-        raise OSError(error.errno, f"cannot listen on {address.text}: {reason}{advice}") from error
-    scheme = "http" if tls is None else "https"
-    return [_url(bound, scheme) for bound in runner.addresses[before:]]
-
-
-async def _check_unused(path: str) -> None:
-    """Raise `OSError` where somebody listens on the socket; one that nobody listens on was left behind."""
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return
-    writer.close()
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-def _sockets(runner: web.AppRunner) -> list[Path]:
-    """The Unix sockets that are listened on."""
-    return [Path(bound) for bound in runner.addresses if isinstance(bound, str)]
-
-
-def _url(bound: Any, scheme: str) -> str:
-    return f"{scheme}://{HostPort(*bound[:2]).text}" if isinstance(bound, tuple) else UnixPath(bound).text
