@@ -45,6 +45,8 @@ def size(messages):
 def check_pairs(messages):
     """Each call is followed at once by exactly its results, and no result stands without its call: as providers ask."""
     waiting: set[Any] = set()
+    numbers = [int(message.tool_call_id.partition("-")[2]) for message in messages if isinstance(message, ToolMessage)]
+    assert numbers == sorted(numbers), "results out of order"
     for message in messages:
         if isinstance(message, ToolMessage):
             assert message.tool_call_id in waiting, "a result without its call"
@@ -183,11 +185,15 @@ def check_nothing_lost(budget, asks, script, messages):
     window = budget.thread(CONFIG).window
     answers = {turn.call_id: turn.answer() for turn in script}
     results = {message.id: message for message in messages if isinstance(message, ToolMessage)}
-    away = [id for id in results if id in window.gone or id in window.cut]
-    assert len(away) > 50
-    for id in away:
-        assert asks("t1", "archive", id)["content"] == answers[results[id].tool_call_id]
-    return len(away)
+    away = [piece for piece in _pieces(messages) if piece.id in window.gone or piece.id in window.cut]
+    for piece in away:
+        kept = asks("t1", "archive", piece.id)["content"]
+        assert kept == piece.text
+        if piece.id in results:
+            assert kept == answers[results[piece.id].tool_call_id]
+    count = sum(piece.id in results for piece in away)
+    assert count > 50
+    return count
 
 
 def test_without_the_adapter_the_run_overflows(long_run):
@@ -203,6 +209,7 @@ def test_with_the_adapter_it_never_does_and_nothing_is_lost(long_run, budget, as
     messages = made.invoke(TASK, CONFIG)["messages"]
     assert len(model.sizes) == len(long_run) + 1
     assert max(model.sizes) <= WINDOW
+    assert any("to get it back, restore item" in str(m.content).lower() for m in model.seen), "no stub was left"
     assert [m.tool_call_id for m in messages if isinstance(m, ToolMessage)] == [turn.call_id for turn in long_run]
     assert all(m.content == t.answer() for m, t in zip(messages[2::2], long_run, strict=False))  # the state is whole
     away = check_nothing_lost(budget, asks, long_run, messages)

@@ -161,6 +161,9 @@ async def test_with_the_adapter_it_never_does_and_nothing_is_lost(long_run, budg
     assert len(away) > 50
     for id in away:
         assert asks("t1", "archive", f"return:{id}")["content"] == answers[id]
+    for piece in _pieces(messages):
+        if piece.id in window.gone or piece.id in window.cut:
+            assert asks("t1", "archive", piece.id)["content"] == piece.text
     assert await settled(budget, messages) == items(asks)
     print(f"{len(overhead)} turns, {max(model.sizes):,} tokens at most, {len(away)} results away; a turn costs")
     print(f"{1000 * statistics.median(overhead):.1f} ms in the middle, {1000 * max(overhead):.1f} ms at most")
