@@ -68,12 +68,12 @@ def commands(seconds: float) -> str:
     """Commands in any order, with restarts in between."""
     until, runs = time.monotonic() + seconds, 0
     chosen = settings(
-        max_examples=20, stateful_step_count=40, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=4, stateful_step_count=40, database=None, deadline=None, suppress_health_check=list(HealthCheck)
     )
     while time.monotonic() < until:
         run_state_machine_as_test(Calls, settings=chosen)
         runs += 1
-    return f"{runs * 20 * 40:,} steps of commands at most, {Calls.asked:,} calls"
+    return f"{runs * 4 * 40:,} steps of commands at most, {Calls.asked:,} calls"
 
 
 def guided(seconds: float) -> str:
