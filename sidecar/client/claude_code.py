@@ -120,7 +120,7 @@ def _session(event: Mapping[str, Any], client: Client) -> Session:
     id, part = str(event["session_id"]), event.get("agent_id")
     model = event.get("model")
     named = model.get("id") if isinstance(model, dict) else model
-    opening = {"mode": "observed", "model": named}
+    opening = {"mode": "observed", "model": named, "preset": "coding-agent"}  # as telemetry opens it
     if part:
         return client.session(f"{id}.{part}", agent=str(event.get("agent_type") or AGENT), parent=id, **opening)
     return client.session(id, agent=AGENT, **opening)

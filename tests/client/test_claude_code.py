@@ -13,6 +13,7 @@ import urllib.request
 import pytest
 
 from sidecar.client.claude_code import EVENTS, settings
+from tests.receivers.otlp.telling import log, logs
 
 COMMON = {
     "session_id": "abc123",
@@ -173,6 +174,24 @@ def test_a_sub_agent_has_a_window_of_its_own_that_ends_with_it(tell, asks):
     assert items(asks) == {}
     tell("hook", {"hook_event_name": "SubagentStop"}, **part)
     assert asks("abc123.a5f0")["state"] == "closed"
+
+
+def test_telemetry_beside_hooks_counts_nothing_twice(tell, neighbour, asks):
+    """What an item was counted for is a part of the level that the next model call shows, whoever told it first."""
+    tell("hook", {"hook_event_name": "SessionStart", "source": "startup"})
+    counts = {"input_tokens": 30_000, "cache_read_tokens": 10_000, "cache_creation_tokens": 0, "output_tokens": 0}
+    called = log("claude_code.api_request", time.time(), session__id="abc123", model="claude-opus-4-6", **counts)
+    payload = logs([called], service="claude-code")
+    tell("hook", READ)
+    request = urllib.request.Request(
+        f"{neighbour.url}/v1/logs", json.dumps(payload).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.status == 200
+    assert asks("abc123")["overall"]["used_tokens"] == 40_000
+    tell("statusline", {**STATUS, "context_window": {**WINDOW, "current_usage": {"input_tokens": 40_000}}})
+    assert asks("abc123")["overall"]["used_tokens"] == 40_000
+    assert asks("abc123")["components"]["working_memory"]["used_tokens"] >= 3_000
 
 
 def test_a_session_that_ends_is_closed(tell, neighbour):
