@@ -81,7 +81,7 @@ def calibrated(profile: Profile, complexity: Complexity, prior: Needs) -> Needs:
 
 
 def factors(profile: Profile) -> dict[Component, float]:
-    """What each component's prior is multiplied by, whatever the complexity; those of which nothing is known left out."""
+    """What each component's prior is multiplied by, whatever the complexity; the unknown left out."""
     found: dict[Component, float] = {}
     for name in COMPONENTS:
         observed = [(each.prior.get(name, 0), each.actual.get(name, 0)) for each in profile.tasks]

@@ -10,7 +10,7 @@ from sidecar.budget.adapting import LEAST_CHANGE, adapt
 from sidecar.budget.commands import CloseSession, ComponentHistory, PutItem
 from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import SharesAdjusted
-from sidecar.budget.policy import COMPONENTS, STANDARD
+from sidecar.budget.policy import COMPONENTS, STANDARD, Component
 from sidecar.budget.profile import Profile, learn, lesson_of
 from sidecar.lab.recordings import bundled, read
 from sidecar.lab.script import Compact, Gain, ModelCall, Open, moves
@@ -80,7 +80,7 @@ histories = st.dictionaries(
 @settings(max_examples=200)
 @given(st.lists(histories, max_size=12))
 def test_whatever_happens_shares_sum_to_one_within_their_bounds_and_do_not_go_to_and_fro(told):
-    shares, raised, doubted = dict(STANDARD.shares), {}, ()
+    shares, raised, doubted = dict(STANDARD.shares), dict[Component, bool](), tuple[Component, ...]()
     for history in told:
         found = adapted(history, shares=shares, raised=raised, doubted=doubted)
         assert sum(found.after.values()) == pytest.approx(1)

@@ -9,12 +9,12 @@ from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import Learned, TaskCompleted
 from sidecar.budget.errors import Conflict
 from sidecar.budget.pace import MOST_CAP, USUAL, Pace
-from sidecar.budget.policy import COMPONENTS, STANDARD
+from sidecar.budget.policy import COMPONENTS, STANDARD, Component
 from sidecar.budget.prediction import calibrated, factors, nearest, predict_needs
 from sidecar.budget.profile import SESSIONS, TASKS, DoneTask, Profile, learn, merged
 from tests.budget.desk import NOW, Desk
 
-PRIOR = {"working_memory": 10_000, "agent_context": 5_000}
+PRIOR: dict[Component, int] = {"working_memory": 10_000, "agent_context": 5_000}
 
 
 def done(actual, complexity="simple", prior=10_000):
@@ -44,12 +44,12 @@ def test_tasks_of_the_same_complexity_count_most():
     tasks = [done(2_000)] * 8 + [done(30_000, "moderate", 30_000)] * 8
     profile = knowing(*tasks)
     assert calibrated(profile, "simple", PRIOR)["working_memory"] == 2_000
-    assert calibrated(profile, "moderate", {"working_memory": 30_000})["working_memory"] == 30_000
+    assert calibrated(profile, "moderate", {**PRIOR, "working_memory": 30_000})["working_memory"] == 30_000
 
 
 def test_tasks_of_another_complexity_are_better_than_nothing():
     profile = knowing(*[done(1_000)] * 8)
-    assert calibrated(profile, "complex", {"working_memory": 60_000})["working_memory"] == 6_000
+    assert calibrated(profile, "complex", {**PRIOR, "working_memory": 60_000})["working_memory"] == 6_000
 
 
 def test_what_was_given_stands_for_the_prior():
@@ -82,7 +82,7 @@ def lesson(**more):
 
 
 def task_lesson(actual):
-    needs = {"working_memory": 10_000}
+    needs: dict[Component, int] = {"working_memory": 10_000}
     return TaskCompleted(
         time=NOW, task="t", complexity="simple", prior=needs, predicted=needs, actual=actual, measured=True,
         allocated=dict.fromkeys(COMPONENTS, 1), agent="a",

@@ -1,5 +1,7 @@
 """Forecasts held against what came (SPEC 3.8): each horizon once, nothing across a cleanup, nothing kept for ever."""
 
+from typing import Any
+
 from sidecar.budget.commands import CloseSession, OpenSession, ReportUsage, SyncWindow, WindowItem
 from sidecar.budget.decide import Defaults, decide
 from sidecar.budget.policy import COMPONENTS
@@ -13,7 +15,7 @@ class Seat:
 
     def __init__(self):
         self.forecasts = Forecasts()
-        self.session = None
+        self.session: Any = None
         self.now = 1_000.0
         self.do(OpenSession())
 

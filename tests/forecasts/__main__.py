@@ -46,7 +46,7 @@ def of_windows(found: list[Miss]) -> None:
     whole = [miss for miss in found if miss.component is None]
     reaches = [reach.calls for reach in REACHES]
     heads = ["part", "predictor", *(f"{calls} ahead" for calls in reaches), "inside the interval at 10"]
-    rows = []
+    rows: list[list[object]] = []
     for part in PARTS:
         for predictor in PREDICTORS:
             own = [miss for miss in whole if (miss.part, miss.predictor) == (part, predictor)]
@@ -87,7 +87,7 @@ def of_windows(found: list[Miss]) -> None:
 
 def of_tasks(found: list[Guess]) -> None:
     """The tables about tasks."""
-    rows = []
+    rows: list[list[object]] = []
     for part in PARTS:
         for name in JUDGED:
             own = [guess for guess in found if (guess.part, guess.component) == (part, name)]

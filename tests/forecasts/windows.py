@@ -134,7 +134,7 @@ def _run(window: Window, profile: Profile) -> tuple[list[dict[str, Any]], Profil
 
     do(OpenSession(agent=window.agent, mode="observed", total_tokens=window.total, time=window.calls[0].time))
     for call in window.calls:
-        do(ReportUsage(components=call.components, total=call.level, time=call.time))
+        do(ReportUsage(components=dict(call.components), total=call.level, time=call.time))
         assert session is not None
         calls = straight_line(session.samples, session.available).get("eta_calls")
         told.append(

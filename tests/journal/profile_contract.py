@@ -3,7 +3,7 @@
 import asyncio
 
 from sidecar.budget.entries import Learned, TaskCompleted
-from sidecar.budget.policy import STANDARD
+from sidecar.budget.policy import STANDARD, Component
 from sidecar.budget.profile import Profile
 from sidecar.journal import Journal
 from sidecar.journal import profiles as rules
@@ -13,7 +13,7 @@ SHARES = {**STANDARD.shares, "working_memory": 0.35, "interaction_buffer": 0.20}
 
 
 def task(agent: str | None = "a", actual: int = 700) -> TaskCompleted:
-    needs = {"working_memory": 10_000}
+    needs: dict[Component, int] = {"working_memory": 10_000}
     return TaskCompleted(
         time=2.0,
         task="t",

@@ -4,9 +4,17 @@ import asyncio
 
 import pytest
 
-from sidecar.budget.commands import CloseSession, CompleteTask, OpenSession, PlanTasks, RequestAllocation, TaskSpec
+from sidecar.budget.commands import (
+    CloseSession,
+    Command,
+    CompleteTask,
+    OpenSession,
+    PlanTasks,
+    RequestAllocation,
+    TaskSpec,
+)
 from sidecar.budget.decide import Defaults
-from sidecar.budget.policy import STANDARD
+from sidecar.budget.policy import STANDARD, Component
 from sidecar.budget.profile import Profile
 from sidecar.journal import JournalError
 from sidecar.journal.memory import MemoryJournal
@@ -87,7 +95,7 @@ async def test_predictions_follow_completed_tasks_also_of_other_sessions(start):
 
 async def test_what_is_learned_counts_within_the_same_batch(start):
     ledger = await start(MemoryJournal())
-    commands = [OpenSession(agent="coder")]
+    commands: list[Command] = [OpenSession(agent="coder")]
     for number in range(4):
         task = TaskSpec(id=f"t{number}")
         commands += [PlanTasks(tasks=[task]), CompleteTask(task=task.id, actual={"working_memory": 0})]
@@ -131,10 +139,11 @@ async def test_sessions_that_ran_beside_each_other_each_move_the_profile(start):
     ledger = await start(MemoryJournal())
     await live(ledger, "zero", short=0)
     await live(ledger, "first")
-    for name, component, tokens in (("a", "agent_context", 45_000), ("b", "knowledge_base", 45_000)):
+    short: dict[str, Component] = {"a": "agent_context", "b": "knowledge_base"}
+    for name, component in short.items():
         await ledger.handle(name, OpenSession(agent="coder", time=NOW))
         for _ in range(5):
-            await ledger.handle(name, RequestAllocation(component=component, tokens=tokens, all_or_nothing=True))
+            await ledger.handle(name, RequestAllocation(component=component, tokens=45_000, all_or_nothing=True))
         held = (await ledger.view(name)).session.components[component]
         await ledger.handle(name, RequestAllocation(component=component, tokens=held.available))
     before = (await ledger.profiles())["coder"].shares
