@@ -232,7 +232,7 @@ def billed_ratio(session: Session, total: int, counted: int) -> float | None:
 
     While directives wait, nobody knows whether the prompt that was billed still held what they take away.
     """
-    if counted < session.policy.calibrate.least_tokens or (session.pending and session.ratios):
+    if not total or counted < session.policy.calibrate.least_tokens or (session.pending and session.ratios):
         return None
     return total / counted
 

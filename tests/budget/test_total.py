@@ -146,6 +146,11 @@ def test_a_few_counted_tokens_tell_nothing():
     assert billed(desk, 9_000) == []
 
 
+def test_a_call_that_was_billed_as_nothing_tells_nothing(desk):
+    billed(desk, 12_500)
+    assert billed(desk, 0) == []
+
+
 def test_a_call_with_directives_under_way_tells_nothing(desk):
     """Whether the billed prompt still held what they take away, nobody knows."""
     billed(desk, 12_500)
