@@ -347,8 +347,8 @@ CODING_AGENT = Policy(
     elastic=ElasticPolicy(on=True),
     measured_system=True,
     # In 99 of 100 model calls the window grows by at most 22,500 tokens: 0.80 leaves nearly twice that of 200,000, for
-    # such a call while the ratio rises, too. A lower mark of 0.60 costs 2.6 million cached tokens in all, 0.55 costs 1.9
-    # and 0.50 costs 1.6; but at 0.50 more is needed again (4.0, 3.8 and 4.5 %).
+    # such a call while the ratio rises, too. A lower mark of 0.60 costs 2.6 million cached tokens in all, 0.55 costs
+    # 1.9 and 0.50 costs 1.6; but at 0.50 more is needed again (4.0, 3.8 and 4.5 %).
     window=WindowPolicy(upper=0.80, lower=0.55, order="reclaimable"),
     # A prompt of few counted tokens is mostly hidden ones, whose ratio does not hold for a full one.
     calibrate=CalibratePolicy(on=True, calls=5, least_tokens=10_000),
