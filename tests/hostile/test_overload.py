@@ -45,7 +45,7 @@ async def test_a_session_that_floods_makes_no_other_session_wait_long_nor_be_ref
         asyncio.create_task(
             caller(
                 server.urls["api"], f"/v1/sessions/quiet-{number}/allocations", allocation("q"), quiet,
-                lambda: over or quiet.statuses.total() >= 600, pause=0.02,
+                lambda: over or quiet.statuses.total() >= 400, pause=0.02,
             )
         )
         for number in range(OTHERS)
