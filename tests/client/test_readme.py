@@ -57,7 +57,10 @@ def test_the_lines_for_the_openai_agents_sdk_run(run, asks):
     from agents.testing import ScriptedModel, assistant_message
 
     set_tracing_disabled(disabled=True)
-    names = run("from agents", ScriptedModel([[assistant_message("Hi.")]]))
+    with asyncio.Runner() as runner:  # the SDK's own loop would stay open
+        asyncio.set_event_loop(runner.get_loop())
+        names = run("from agents", ScriptedModel([[assistant_message("Hi.")]]))
+    asyncio.set_event_loop(None)
     assert names["result"].final_output == "Hi."
     assert asks("conversation-1")["components"]["interaction_buffer"]["used_tokens"] > 0
 
