@@ -23,6 +23,11 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 CHART = CHECKOUT / "helm" / "token-budget-sidecar"
 # Settings that have a value of their own, or that the container's ports and probes rely on.
 ELSEWHERE = {"agent", "listen", "mode", "otlp", "preset", "telemetry", "total_tokens"}
+# What the gateway's values say in words of their own, and what it does not have.
+GATEWAY = {
+    *("admin_tokens", "allow_unauthenticated", "hosts", "journal", "listen", "otlp", "read_tokens", "replica"),
+    *("telemetry", "telemetry_web_config", "tls_certificate", "tls_client_ca", "tls_key", "write_tokens"),
+}
 
 
 class Row(NamedTuple):
@@ -75,6 +80,7 @@ def schema() -> str:
     document["$defs"]["preset"]["enum"] = ["", *PRESETS]
     document["$defs"]["mode"]["enum"] = ["", *MODES]
     document["$defs"]["setting"]["enum"] = sorted(SETTINGS.keys() - ELSEWHERE)
+    document["$defs"]["gatewaySetting"]["enum"] = sorted(SETTINGS.keys() - GATEWAY)
     return json.dumps(document, indent=2) + "\n"
 
 

@@ -4,16 +4,20 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOPBACK = ("--listen", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--otlp", "off")
 
 
 class Process:
     """One sidecar. Its port changes with each start: look into `urls` before each call; empty, it does not run."""
 
-    def __init__(self, *flags: str, log: Path) -> None:
-        self._flags = ("--listen", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--otlp", "off", *flags)
+    def __init__(self, *flags: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
+        """`environment`: variables that say where it listens too, instead of flags."""
+        self._flags = flags if environment else (*LOOPBACK, *flags)
+        self._environment = environment or {}
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
@@ -42,7 +46,10 @@ class Process:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
-                env={name: value for name, value in os.environ.items() if not name.startswith("TOKEN_BUDGET_")},
+                env={
+                    **{name: value for name, value in os.environ.items() if not name.startswith("TOKEN_BUDGET_")},
+                    **self._environment,
+                },
             )
         assert self._process.stdout is not None
         urls: dict[str, str] = {}

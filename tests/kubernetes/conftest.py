@@ -16,6 +16,9 @@ import trustme
 import yaml
 
 from tests.kubernetes.ways import WAYS, values_of
+from tests.postgres import postgres, postgres_server  # noqa: F401 - fixtures
+
+pytest.register_assert_rewrite("tests.crash.account")
 
 Manifest = Mapping[str, Any]
 RELEASE = "budget"

@@ -4,6 +4,14 @@ from typing import Any
 
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
+# A release that has the gateway and nothing else.
+GATEWAY_ALONE: dict[str, Any] = {
+    "injector": {"enabled": False},
+    "dashboards": {"enabled": False},
+    "sidecar": {"native": False},
+    "test": {"enabled": False},
+}
+
 # The chart by itself.
 WAYS: dict[str, dict[str, Any]] = {
     "injector": {},
@@ -72,7 +80,85 @@ WAYS: dict[str, dict[str, Any]] = {
         "serviceAccount": {"name": "injector", "annotations": {"a": "b"}},
         "injector": {"podDisruptionBudget": {"enabled": False}},
     },
+    "gateway": {
+        **GATEWAY_ALONE,
+        "gateway": {
+            "enabled": True,
+            "journal": {"secretName": "database"},
+            "tls": {"secretName": "certificate"},
+            "tokens": {"secretName": "tokens"},
+        },
+    },
+    "gateway-everything": {
+        **GATEWAY_ALONE,
+        "image": {"digest": "sha256:" + "ab" * 32},
+        "imagePullSecrets": [{"name": "pull"}],
+        "commonLabels": {"team": "platform"},
+        "podMonitor": {"enabled": True},
+        "networkPolicy": {
+            "gatewayFrom": [{"namespaceSelector": {"matchLabels": {"agents": "true"}}}],
+            "gatewayEgress": [{"ports": [{"port": 5432, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}],
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        },
+        "gateway": {
+            "enabled": True,
+            "replicas": 3,
+            "journal": {"secretName": "database", "key": "dsn", "certificatesSecretName": "database-tls"},
+            "tls": {"secretName": "certificate"},
+            "tokens": {"secretName": "tokens", "read": ["agents", "board"], "admin": ["operators"]},
+            "clientCa": {"secretName": "clients", "key": "authority.pem"},
+            "hosts": ["budget.example.com"],
+            "otlp": False,
+            "telemetry": {
+                "tls": True,
+                "webConfig": {"secretName": "web"},
+                "tlsConfig": {"insecureSkipVerify": True},
+                "basicAuth": {
+                    "username": {"name": "scrape", "key": "user"},
+                    "password": {"name": "scrape", "key": "password"},
+                },
+            },
+            "settings": {"preset": "coding-agent", "durability": "full", "total_tokens": 1_000_000},
+            "env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}],
+            "service": {"type": "LoadBalancer", "annotations": {"a": "b"}, "sessionAffinity": "None"},
+            "autoscaling": {"enabled": False},
+            "drainSeconds": 0,
+            "serviceAccountName": "budget",
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"c": "d"},
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "infra", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
+            ],
+            "priorityClassName": "high",
+        },
+    },
+    "gateway-telemetry": {
+        **GATEWAY_ALONE,
+        "podMonitor": {"enabled": True},
+        "gateway": {
+            "enabled": True,
+            "journal": {"secretName": "database"},
+            "tls": {"secretName": "certificate"},
+            "clientCa": {"secretName": "clients"},
+            "telemetry": {"tls": True},
+        },
+    },
+    "gateway-mesh": {
+        **GATEWAY_ALONE,
+        "networkPolicy": {"gateway": False},
+        "gateway": {
+            "enabled": True,
+            "journal": {"secretName": "database"},
+            "allowUnauthenticated": True,
+            "autoscaling": {"minReplicas": 1},
+        },
+    },
 }
+
+GATEWAYS = [way for way in WAYS if way.startswith("gateway")]
 
 # A chart that includes it.
 EXAMPLE_WAYS: dict[str, dict[str, Any]] = {

@@ -136,9 +136,8 @@ checksum/token-budget: {{ toJson . | sha256sum }}
 {{- end }}
 {{- end }}
 
-{{/* Who it is, for resource attributes, and the settings. */}}
-{{- define "token-budget-sidecar.env" -}}
-{{- $sidecar := .Values.sidecar -}}
+{{/* Who a container is, for the resource attributes of what it exports. Takes its name. */}}
+{{- define "token-budget-sidecar.podEnv" -}}
 {{- range $name, $field := dict "K8S_NAMESPACE_NAME" "metadata.namespace" "K8S_NODE_NAME" "spec.nodeName" "K8S_POD_NAME" "metadata.name" "K8S_POD_UID" "metadata.uid" }}
 - name: {{ $name }}
   valueFrom:
@@ -147,7 +146,13 @@ checksum/token-budget: {{ toJson . | sha256sum }}
       fieldPath: {{ $field }}
 {{- end }}
 - name: OTEL_RESOURCE_ATTRIBUTES
-  value: k8s.container.name=token-budget-sidecar,k8s.namespace.name=$(K8S_NAMESPACE_NAME),k8s.node.name=$(K8S_NODE_NAME),k8s.pod.name=$(K8S_POD_NAME),k8s.pod.uid=$(K8S_POD_UID)
+  value: k8s.container.name={{ . }},k8s.namespace.name=$(K8S_NAMESPACE_NAME),k8s.node.name=$(K8S_NODE_NAME),k8s.pod.name=$(K8S_POD_NAME),k8s.pod.uid=$(K8S_POD_UID)
+{{- end }}
+
+{{/* Who it is, for resource attributes, and the settings. */}}
+{{- define "token-budget-sidecar.env" -}}
+{{- $sidecar := .Values.sidecar -}}
+{{ include "token-budget-sidecar.podEnv" "token-budget-sidecar" | trim }}
 {{- $settings := dict "journal" "sqlite:////data/journal.db" -}}
 {{- range $name, $value := dict "mode" $sidecar.mode "preset" $sidecar.preset "total_tokens" $sidecar.totalTokens -}}
 {{- if $value }}{{ $_ := set $settings $name $value }}{{ end -}}
