@@ -64,7 +64,7 @@ def asked(url: str, method: str, body: object = None) -> bytes:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_it_installs_serves_and_ends_in_a_clean_environment(released, version, checkout, tmp_path):
-    """From the sdist, with the newest dependencies that pip finds, then from the wheel: nothing of the checkout in sight."""
+    """From the sdist, with the newest dependencies that pip finds, then from the wheel; far from the checkout."""
     home = tmp_path / "environment"
     run(interpreter(version), "-m", "venv", home)
     pip = (home / "bin" / "pip", "--no-input", "--disable-pip-version-check")
