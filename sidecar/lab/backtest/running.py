@@ -6,10 +6,11 @@ from an agent's session to its next one, all sessions of that agent are one job.
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TypeAlias
 
@@ -52,7 +53,9 @@ async def compare(
     outcome: dict[str, dict[str, Measures]] = {name: {} for name in named}
     loop = asyncio.get_running_loop()
     # Spawned, not forked: the parent runs an event loop, whose threads and signals a fork would take along.
-    pool = ProcessPoolExecutor(min(jobs, len(work)) or 1, get_context("spawn"), _prepare, (contest,))
+    spawn = get_context("spawn")
+    stop = spawn.Event()
+    pool = ProcessPoolExecutor(min(jobs, len(work)) or 1, spawn, _prepare, (contest, stop))
     try:
         for done in asyncio.as_completed([loop.run_in_executor(pool, _work, job, contest.total) for job in work]):
             measured = await done
@@ -60,6 +63,7 @@ async def compare(
                 outcome[each.policy][each.session] = each
             on_window(len(measured))
     finally:
+        stop.set()  # who is interrupted does not wait for jobs to come to their end
         pool.shutdown(wait=False, cancel_futures=True)
     return {name: [by_session[course.session] for course in courses] for name, by_session in outcome.items()}
 
@@ -78,18 +82,27 @@ def _jobs(courses: Sequence[Course], compared: Iterable[Arm]) -> list[Job]:
     return sorted(work, key=lambda job: -sum(len(course.moves) for course in job[0]) * len(job[1]))
 
 
-_ARMS: dict[str, Arm] = {}  # of a process that works
+# Of a process that works: the policies, and what says that nobody waits for it any more.
+_ARMS: dict[str, Arm] = {}
+_STOP: list[Event] = []
 
 
-def _prepare(contest: Contest) -> None:
+def _prepare(contest: Contest, stop: Event) -> None:
     """Make a process ready: it ends when it is told to, not by the terminal's Ctrl-C, which is for the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _ARMS.update({arm.name: arm for arm in contest.arms()})
+    _STOP.append(stop)
 
 
 def _work(job: Job, total: int | None) -> list[Measures]:
     courses, names = job
-    return [each for name in names for each in measured(courses, _ARMS[name], total=total)]
+    outcome = []
+    for name in names:
+        for each in _run(courses, _ARMS[name], total):
+            outcome.append(each)
+            if _STOP[-1].is_set():
+                return outcome
+    return outcome
 
 
 def measured(courses: Iterable[Course], arm: Arm, *, total: int | None = None) -> list[Measures]:
@@ -97,8 +110,11 @@ def measured(courses: Iterable[Course], arm: Arm, *, total: int | None = None) -
 
     From then on the engine of this process knows the policy by its name.
     """
+    return list(_run(courses, arm, total))
+
+
+def _run(courses: Iterable[Course], arm: Arm, total: int | None) -> Iterator[Measures]:
     add_preset(arm.policy)
-    outcome = []
     profiles: dict[str, Profile] = {}  # by agent, what its sessions so far have taught
     for course in courses:
         project, agent = project_of(course.session), course.opened.agent
@@ -110,7 +126,6 @@ def measured(courses: Iterable[Course], arm: Arm, *, total: int | None = None) -
             limit=total or course.opened.window_tokens or arm.policy.total_tokens,
         )
         window = Window(course, arm, measures, profiles.get(agent, NOTHING_KNOWN))
-        outcome.append(window.run())
+        yield window.run()
         if arm.carries:
             profiles[agent] = window.close()
-    return outcome
