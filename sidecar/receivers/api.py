@@ -11,9 +11,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-import msgspec
 from aiohttp import web
-from aiohttp.hdrs import CONTENT_TYPE
 from aiohttp.typedefs import Handler
 
 from sidecar.access.guard import Admit, admit_all
@@ -23,8 +21,8 @@ from sidecar.budget.report import directive_reply, item_reply, report, rfc3339
 from sidecar.journal import ArchiveRecord
 from sidecar.journal.readable import readable
 from sidecar.ledger import Ledger, Origin
+from sidecar.receivers.answers import answer
 from sidecar.receivers.arriving import Arrivals, read_body
-from sidecar.receivers.bodies import JSON, NO_GUESSING
 from sidecar.receivers.callers import traced
 from sidecar.receivers.operations import BY_ID, OPERATIONS, SESSION, Operation, Restore
 from sidecar.receivers.pieces import read_window
@@ -34,19 +32,12 @@ from sidecar.receivers.shortcut import Call, Taker
 
 NAME: Shape[str] = Shape(Name)
 ORIGIN = Origin(receiver="api")
-HEADERS = {CONTENT_TYPE: JSON, **NO_GUESSING}
-encode = msgspec.json.Encoder().encode
 
 
 @cache
 def shape_of(operation: str) -> Shape[Command]:
     """The shape of a call's body, by the call's id."""
     return Shape(BY_ID[operation].body)
-
-
-def answer(body: Any, status: int = 200) -> web.Response:
-    """A JSON answer."""
-    return web.Response(body=encode(body), status=status, headers=HEADERS)
 
 
 class SessionApi:

@@ -20,7 +20,7 @@ from pydantic import Field
 from sidecar.budget.commands import EVENTS, Command, Name, StopAtFirst
 from sidecar.journal import JournalError
 from sidecar.ledger import Ask, Ledger, Origin, Overloaded, Tally
-from sidecar.receivers.api import answer
+from sidecar.receivers.answers import answer
 from sidecar.receivers.arriving import Arrivals, read_body
 from sidecar.receivers.bodies import JSON, NDJSON, TooLarge, Undecodable
 from sidecar.receivers.callers import traced

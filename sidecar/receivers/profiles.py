@@ -14,7 +14,8 @@ from sidecar.budget.profile import Profile
 from sidecar.budget.replies import ProfileReply
 from sidecar.budget.report import rfc3339
 from sidecar.ledger import Ledger
-from sidecar.receivers.api import NAME, answer, page
+from sidecar.receivers.answers import answer
+from sidecar.receivers.api import NAME, page
 from sidecar.receivers.operations import BY_ID
 from sidecar.receivers.requests import Query, named
 
