@@ -3,8 +3,8 @@
 What is asked for runs by the rules of SPEC 3.4 alone. What runs by itself, session after session, would swing with
 them, so it keeps three more:
 
-1. It acts only where a component asks for more. What others leave idle pays for that; where nobody is short, a share
-   taken from one would help none (and a profile would drift towards its bounds with every short session).
+1. It acts only where a component in use could take what others leave idle. Where all that is in use asks for less, a
+   share taken from one would help none (and a profile would drift towards its bounds with every short session).
 2. A component whose last own adjustment went the other way waits until it asks for this one twice in a row. Meanwhile
    it is only scaled along with the others.
 3. Where after all no share would move by 0.01 or more, none moves.
@@ -58,7 +58,8 @@ def adapt(
     }
     heard = {name: up for name, up in asks.items() if name not in waits}
     unmoved = Steadied(after=dict(shares), reasons=reasons, doubted=waits)
-    if not any(heard.values()):
+    takers = [name for name in history if not policy.components[name].fixed and asks.get(name, True)]
+    if not heard or not takers:
         return unmoved
     adjustment = adjust_shares(shares, {name: history[name] for name in heard}, policy, critical=critical)
     moved = {name: adjustment.after[name] - shares[name] for name in COMPONENTS}

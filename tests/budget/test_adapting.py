@@ -34,7 +34,15 @@ def test_a_component_that_is_short_gets_what_others_leave_idle():
     assert "5 exhaustions" in found.reasons["agent_context"][0]
 
 
-def test_where_nobody_is_short_nothing_moves():
+def test_what_is_idle_gives_to_those_in_use():
+    """Nobody has to be exhausted for that: the rule of the average holds by itself (SPEC 3.4)."""
+    history = dict.fromkeys(ADJUSTABLE, WELL) | {"interaction_buffer": IDLE}
+    found = adapted(history)
+    assert found.after["interaction_buffer"] == pytest.approx(0.20 * 0.90 / 0.85)
+    assert all(found.after[name] > STANDARD.shares[name] for name in ADJUSTABLE if name != "interaction_buffer")
+
+
+def test_where_all_that_is_in_use_is_idle_nothing_moves():
     """A share taken from one would help none, and short sessions would push a profile to its bounds."""
     found = adapted(dict.fromkeys(ADJUSTABLE, IDLE))
     assert found.after == STANDARD.shares
