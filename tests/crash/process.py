@@ -34,6 +34,12 @@ class Process:
         """Where /metrics is."""
         return self.urls["telemetry"]
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         """Start it, and wait until it serves."""
         with self._log.open("ab") as log:
