@@ -39,6 +39,8 @@ class Arrivals:
             raise self.too_large() from None
         except web.RequestPayloadError as error:
             raise Undecodable(f"the body is broken: {error}") from None
+        except ConnectionError:
+            raise Undecodable("the connection was closed before the body had arrived") from None
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {PATIENCE:g} seconds") from None
         finally:
