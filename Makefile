@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench fuzz chart dashboards lock image backends release tools clean
+.PHONY: help venv test demo lint format bench fuzz chart dashboards reference lock image backends release tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ chart: .venv/dev.stamp ## write what follows from the chart's values and templat
 
 dashboards: .venv/dev.stamp ## write dashboards, rules and alerts from the code that describes them
 	@$(BIN)/python -m dashboards $(ARGS)
+
+reference: .venv/dev.stamp ## write the tables of settings, calls, events, errors, metrics and commands from the code
+	@$(BIN)/python -m tests.reference
 
 crash: .venv/dev.stamp tools ## kill the real process 200 times, replicas 50 times, and hold all against an account (15 minutes)
 	@CRASH_KILLS=200 $(BIN)/python -m pytest -s tests/crash/test_kills.py -k normal $(ARGS)
