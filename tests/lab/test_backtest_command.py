@@ -1,6 +1,7 @@
 """`backtest` as it is called: the table, the machine-readable form, the picture, and the processes behind them."""
 
 import json
+import threading
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -44,6 +45,12 @@ async def test_progress_counts_each_session_under_each_policy():
     seen: list[int] = []
     await compare(courses, Contest(presets=("standard", "elastic")), jobs=1, on_window=seen.append)
     assert sum(seen) == 2 * len(courses)
+
+
+async def test_no_thread_of_the_pool_is_left_for_the_end_of_the_interpreter_to_meet():
+    before = set(threading.enumerate())
+    await compare(list(windows(read(few()[:1]))), Contest(presets=("standard",)), jobs=1)
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_policy_of_ones_own_is_compared_in_every_form(tmp_path, capsys):

@@ -64,7 +64,9 @@ async def compare(
             on_window(len(measured))
     finally:
         stop.set()  # who is interrupted does not wait for jobs to come to their end
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Waiting is short then. Not to wait would leave a thread that closes the pool's pipe while the end of the
+        # interpreter writes to it: "OSError: Bad file descriptor" now and then.
+        pool.shutdown(cancel_futures=True)
     return {name: [by_session[course.session] for course in courses] for name, by_session in outcome.items()}
 
 
