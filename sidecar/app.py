@@ -29,6 +29,7 @@ from sidecar.journal import Journal, JournalError
 from sidecar.journal.memory import MemoryJournal
 from sidecar.journal.sqlite import SqliteJournal
 from sidecar.ledger import Keep, Ledger, Limits
+from sidecar.ledger.ages import unset
 from sidecar.listening import listen, sockets
 from sidecar.receivers import Receiver, elsewhere, openapi
 from sidecar.receivers.api import SessionApi
@@ -118,6 +119,7 @@ class Sidecar:
                 size=config.max_journal_bytes,
             ),
             clock=clock,
+            steady=unset if clock is time.time else None,
             on_append=self.exporter.on_append,
             on_moved=self.exporter.forget,
             on_dropped=self.exporter.dropped,

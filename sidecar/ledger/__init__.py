@@ -15,6 +15,7 @@ run between turns, so nobody sees what is not durable. One owner, no locks.
     snapshots.py   when those are taken
     contention.py  sessions that another replica writes to as well
     retention.py   what is forgotten, by age and size
+    ages.py        how old that is, on a clock that may be set
     writer.py      the turns themselves: decide, append, publish, answer
     ledger.py      the face: commands in, reads, start and stop, idle sessions
 """

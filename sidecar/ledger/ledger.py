@@ -15,6 +15,7 @@ from sidecar.budget.report import summary
 from sidecar.budget.session import Session
 from sidecar.journal import ArchiveRecord, Journal, JournalError, SessionId, StoredEntry
 from sidecar.journal.freezing import thaw
+from sidecar.ledger.ages import Ages
 from sidecar.ledger.contract import Ask, Limits, Origin, Overloaded, Reply, SessionView, Sink
 from sidecar.ledger.profiles import Profiles
 from sidecar.ledger.residents import Residents
@@ -37,7 +38,8 @@ class Ledger:
     """Commands in, durable entries out.
 
     `on_append` is told of every append: seconds, entries, whether it succeeded; `on_moved` of a session that another
-    replica serves now; `on_dropped` of what was lost on purpose: what, why, how many.
+    replica serves now; `on_dropped` of what was lost on purpose: what, why, how many. `steady`: seconds on a clock that
+    nobody sets; without it `clock` is believed when it leaps.
     """
 
     def __init__(  # noqa: PLR0913 - each is named where it is wired
@@ -49,6 +51,7 @@ class Ledger:
         limits: Limits | None = None,
         keep: Keep | None = None,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
         stopwatch: Callable[[], float] = time.perf_counter,
         on_append: Callable[[float, int, bool], None] | None = None,
         on_moved: Callable[[Session], None] | None = None,
@@ -68,7 +71,8 @@ class Ledger:
             durable=lambda: self.journal_up,
         )
         self._keep = keep or Keep()
-        self._retention = Retention(journal, self._residents, self._keep, dropped=on_dropped, clock=clock)
+        self._ages = Ages(clock, steady)
+        self._retention = Retention(journal, self._residents, self._keep, dropped=on_dropped, clock=self._ages.now)
         defaults = defaults or Defaults()
         self._profiles = Profiles(journal, defaults.profiles)
         self._writer = Writer(
@@ -295,7 +299,8 @@ class Ledger:
         Raises `JournalError`.
         """
         for head in await self._retention.forget():
-            if head.written_at < self._clock() - self._limits.close_after and self._residents.get(head.session) is None:
+            silent = head.written_at < self._ages.now() - self._limits.close_after
+            if silent and self._residents.get(head.session) is None:
                 await self._residents.bring(head.session)
 
     async def expire(self) -> None:
@@ -303,7 +308,10 @@ class Ledger:
         await self.settled()
         if self._journal.shared:
             await self.drop_moved(self._residents.all())
-        now = self._clock()
+        leap, now = self._ages.leapt(), self._clock()
+        if leap:
+            _log.warning("the clock was set forward by %.0f seconds: sessions are as old as they were", leap)
+            self._residents.age_less(leap, now)
         self._residents.count_from(now)
         for session in self._residents.retire(before=now - self._limits.idle_after):
             self._snapshots.rests(session)

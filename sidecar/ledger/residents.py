@@ -89,6 +89,12 @@ class Residents:
                     break
                 resident.seen = now
 
+    def age_less(self, leap: float, now: float) -> None:
+        """Where the clock was set forward, nobody was silent for that much longer."""
+        for residents in (self._active, self._idle):
+            for resident in residents.values():
+                resident.seen = min(resident.seen + leap, now)
+
     def retire(self, *, before: float) -> Iterator[Session]:
         """Make those idle that were last heard of before that time."""
         for resident in _heard_before(self._active, before):
