@@ -43,9 +43,12 @@ class EventWriter:
         self._patience = patience
 
     async def begin(self, id: str) -> None:
-        """Send the headers, and where the stream begins."""
+        """Send the headers, and where the stream begins. Raises `Gone`."""
         self._response.headers.update(HEADERS)
-        await self._response.prepare(self._request)
+        try:
+            await self._response.prepare(self._request)
+        except ConnectionError:
+            raise Gone from None
         await self.write(f"retry: {RETRY}\n".encode() + place(id))
 
     async def write(self, data: bytes) -> None:
