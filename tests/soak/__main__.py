@@ -49,6 +49,16 @@ class Soak:
         self.pace = 0.0
         self.begun = time.monotonic()
 
+    async def whole(self) -> bool:
+        """Run, and leave nothing behind, however it ends."""
+        running = asyncio.ensure_future(self.run())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        try:
+            return await running
+        finally:
+            await self.sidecar.stop()
+            await self.collector.close()
+
     async def run(self) -> bool:
         """Measure, soak, settle, tell; whether every promise was kept."""
         await self.collector.open()
@@ -87,7 +97,6 @@ class Soak:
                 except AssertionError as error:
                     self.tally.wrong.append(f"{account.session}, at the end: {error}")
             code = await self.sidecar.terminate()
-        await self.collector.close()
         return self._tell(capacity, lasted, writes, len(accounts), code)
 
     async def _start(self) -> None:
@@ -266,7 +275,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="token-budget-soak-") as name:
         soak = Soak(Path(name), said.minutes * 60, said.seed, said.log)
         try:
-            kept = asyncio.run(soak.run())
+            kept = asyncio.run(soak.whole())
         finally:
             soak.disk.remove()
     print("every promise was kept" if kept else "PROMISES WERE BROKEN")
