@@ -8,6 +8,7 @@ text.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -24,7 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from sidecar.receivers.bodies import Undecodable
+from sidecar.receivers.bodies import TooLarge, Undecodable
 
 Signal: TypeAlias = Literal["traces", "logs", "metrics"]
 SIGNALS: tuple[Signal, ...] = ("traces", "logs", "metrics")
@@ -37,6 +38,9 @@ MEDIA = (PROTOBUF, JSON)
 _NANO = 1e9
 _LONGEST_NUMBER = 20  # digits of 64 bits
 _DEEPEST = 32  # what an attribute nests deeper is not read
+_VALUES = 20_000  # of a record, or of its resource; nobody else has a turn while they are read
+_OBJECTS = 500_000  # braces that open in JSON: it is decoded in one go, a microsecond each
+_GROUPS = 10_000  # resources and scopes of a body: empty ones cost two bytes each, and next to nothing when packed
 _LONGEST_ID = 64  # characters; the conventions' ids have 32 and 16
 _ERROR = 2  # Status.StatusCode STATUS_CODE_ERROR
 _NOTHING: Attributes = MappingProxyType({})
@@ -67,8 +71,9 @@ class Record:
 def decode(signal: Signal, body: bytes, media: str) -> Iterator[Record]:
     """The records of a body. Metrics are checked alone: no level can be read from them, so they give none.
 
-    Raises:
-        Undecodable: the body is not what its media type says. Raised before the first record.
+    Raises, before the first record:
+        Undecodable: the body is not what its media type says.
+        TooLarge: it has too many resources and scopes, or in JSON objects.
     """
     return _records(signal, _read_json(signal, body) if media == JSON else _read_protobuf(signal, body))
 
@@ -91,20 +96,23 @@ def _read_protobuf(signal: Signal, body: bytes) -> Any:
     return request
 
 
-def _value(value: Any, depth: int = 0) -> Any:
-    """An AnyValue of either encoding as a plain value; None where it is empty, or nested too deeply."""
+def _value(value: Any, left: Iterator[None], depth: int = 0) -> Any:
+    """An AnyValue of either encoding as a plain value; None where it is empty, or nested too deeply.
+
+    `left` has an element for each value that may still be read; what comes when it has none is left out.
+    """
     if depth > _DEEPEST:
         return None
     if isinstance(value, _AnyValue):
-        return value.plain(depth)
+        return value.plain(left, depth)
     kind = value.WhichOneof("value")
     if kind is None:
         return None
     found = getattr(value, kind)
     if kind == "array_value":
-        return [_value(each, depth + 1) for each in found.values]
+        return [_value(each, left, depth + 1) for each, _ in zip(found.values, left, strict=False)]
     if kind == "kvlist_value":
-        return _attributes(found.values, depth + 1)
+        return _attributes(found.values, left, depth + 1)
     return found
 
 
@@ -137,7 +145,7 @@ class _AnyValue(_Struct):
     array_value: _Values | None = None
     kvlist_value: _Pairs | None = None
 
-    def plain(self, depth: int) -> Any:
+    def plain(self, left: Iterator[None], depth: int) -> Any:
         """The value that is set; None where it is none of its kind."""
         if self.string_value is not None:
             return self.string_value
@@ -148,9 +156,9 @@ class _AnyValue(_Struct):
         if self.double_value is not None:
             return _real(self.double_value)
         if self.array_value is not None:
-            return [_value(each, depth + 1) for each in self.array_value.values]
+            return [_value(each, left, depth + 1) for each, _ in zip(self.array_value.values, left, strict=False)]
         if self.kvlist_value is not None:
-            return _attributes(self.kvlist_value.values, depth + 1)
+            return _attributes(self.kvlist_value.values, left, depth + 1)
         return self.bytes_value
 
 
@@ -227,6 +235,8 @@ _DECODERS: Mapping[Signal, Callable[[bytes], Any]] = {
 
 
 def _read_json(signal: Signal, body: bytes) -> Any:
+    if body.count(b"{") > _OBJECTS:
+        raise TooLarge(f"the body has more than {_OBJECTS:,} objects")
     try:
         return _DECODERS[signal](body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -255,15 +265,33 @@ def _real(number: float | str) -> float | None:
 
 
 def _records(signal: Signal, request: Any) -> Iterator[Record]:
-    if signal == "traces":
-        return _spans(request)
-    return _logs(request) if signal == "logs" else iter(())
+    if signal == "metrics":
+        return iter(())
+    groups = request.resource_spans if signal == "traces" else request.resource_logs
+    if len(groups) > _GROUPS:
+        raise _too_many()
+    below = [group.scope_spans if signal == "traces" else group.scope_logs for group in groups]
+    if len(groups) + sum(map(len, below)) > _GROUPS:
+        raise _too_many()
+    return _spans(groups) if signal == "traces" else _logs(groups)
 
 
-def _spans(request: Any) -> Iterator[Record]:
-    for group in request.resource_spans:
-        resource = _resource(group)
-        for scoped in group.scope_spans:
+def _too_many() -> TooLarge:
+    return TooLarge(f"the body has more than {_GROUPS:,} resources and scopes")
+
+
+def _left() -> Iterator[None]:
+    return repeat(None, _VALUES)
+
+
+# What is empty is passed over at once: only who gets a record can let others have a turn.
+
+
+def _spans(groups: Iterable[Any]) -> Iterator[Record]:
+    for group in groups:
+        filled = [scoped for scoped in group.scope_spans if scoped.spans]
+        resource = _resource(group) if filled else _NOTHING
+        for scoped in filled:
             scope = scoped.scope.name if scoped.scope is not None else ""
             for span in scoped.spans:
                 status = span.status
@@ -272,7 +300,7 @@ def _spans(request: Any) -> Iterator[Record]:
                     name=span.name,
                     scope=scope,
                     resource=resource,
-                    attributes=_attributes(span.attributes),
+                    attributes=_attributes(span.attributes, _left()),
                     trace=_id(span.trace_id),
                     span=_id(span.span_id),
                     parent=_id(span.parent_span_id),
@@ -282,15 +310,17 @@ def _spans(request: Any) -> Iterator[Record]:
                 )
 
 
-def _logs(request: Any) -> Iterator[Record]:
-    for group in request.resource_logs:
-        resource = _resource(group)
-        for scoped in group.scope_logs:
+def _logs(groups: Iterable[Any]) -> Iterator[Record]:
+    for group in groups:
+        filled = [scoped for scoped in group.scope_logs if scoped.log_records]
+        resource = _resource(group) if filled else _NOTHING
+        for scoped in filled:
             scope = scoped.scope.name if scoped.scope is not None else ""
             for log in scoped.log_records:
-                attributes = _attributes(log.attributes)
+                left = _left()
+                attributes = _attributes(log.attributes, left)
                 at = _seconds(log.time_unix_nano) or _seconds(log.observed_time_unix_nano)
-                body = _value(log.body) if log.body is not None else None
+                body = _value(log.body, left) if log.body is not None else None
                 # Before events had a field for their name it was an attribute, and with some emitters the body.
                 name = log.event_name or attributes.get("event.name") or body
                 yield Record(
@@ -308,11 +338,15 @@ def _logs(request: Any) -> Iterator[Record]:
 
 
 def _resource(group: Any) -> Attributes:
-    return _attributes(group.resource.attributes) if group.resource is not None else _NOTHING
+    return _attributes(group.resource.attributes, _left()) if group.resource is not None else _NOTHING
 
 
-def _attributes(pairs: Iterable[Any], depth: int = 0) -> dict[str, Any]:
-    return {pair.key: _value(pair.value, depth) for pair in pairs if pair.value is not None}
+def _attributes(pairs: Iterable[Any], left: Iterator[None], depth: int = 0) -> dict[str, Any]:
+    return {
+        pair.key: _value(pair.value, left, depth)
+        for pair, _ in zip(pairs, left, strict=False)
+        if pair.value is not None
+    }
 
 
 def _id(id: bytes | str) -> str:

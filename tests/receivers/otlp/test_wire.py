@@ -259,3 +259,50 @@ async def test_what_is_accepted_is_handed_on_unchanged_and_what_is_not_is_not(ot
     ((signal, given, media, coding, headers),) = handed
     assert (signal, given, media, coding) == ("traces", body, "application/json; charset=utf-8", "gzip")
     assert headers["X-Tenant"] == "a"
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of protobuf that has a length."""
+    length, size = b"", len(content)
+    while size > 0x7F:
+        length, size = length + bytes([size & 0x7F | 0x80]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [
+        (PROTOBUF, field(1, b"") * 10_001),
+        (PROTOBUF, field(1, field(2, b"") * 10_000)),
+        (JSON, b'{"resourceSpans":[%b{}]}' % (b"{}," * 10_000)),
+        (JSON, b'{"other":[%b{}]}' % (b"{}," * 500_000)),
+    ],
+)
+async def test_a_body_of_nothing_but_empty_parts_is_refused_before_it_holds_up_others(otlp, media: str, body: bytes):
+    """Packed, millions of them are a few kilobytes."""
+    answer = await otlp.post("traces", body, compress=True, Content_Type=media)
+    assert answer.status == 413
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("media", [PROTOBUF, JSON])
+def test_of_a_record_with_too_many_values_the_first_are_read(media: str, nested: bool):
+    count = 30_000
+    if media == JSON:
+        values = b'{"arrayValue":{"values":[%b{"intValue":1}]}}' % (b'{"intValue":1},' * (count - 1))
+        pairs = (
+            b'{"key":"all","value":%b}' % values
+            if nested
+            else b",".join(b'{"key":"%d","value":{"intValue":1}}' % each for each in range(count))
+        )
+        body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[%b]}]}]}]}' % pairs
+    else:
+        one = b"\x18\x01"
+        pairs = (
+            field(9, field(1, b"all") + field(2, field(5, field(1, one) * count)))
+            if nested
+            else b"".join(field(9, field(1, b"%d" % each) + field(2, one)) for each in range(count))
+        )
+        body = field(1, field(2, field(2, pairs)))
+    (span,) = decode("traces", body, media)
+    assert len(span.attributes["all"] if nested else span.attributes) == 20_000 - nested
