@@ -8,9 +8,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# A deadline would judge how busy the machine is. In CI a commit always gets the same examples; elsewhere new ones.
-hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+# A deadline would judge how busy the machine is, and so would a check of how fast examples are made. In CI a commit
+# always gets the same examples; elsewhere new ones.
+UNHURRIED = (hypothesis.HealthCheck.too_slow,)
+hypothesis.settings.register_profile("local", deadline=None, suppress_health_check=UNHURRIED, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, suppress_health_check=UNHURRIED, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

@@ -1,13 +1,16 @@
 """Recorded payloads of real emitters: what each must yield is written by hand, from what was sent.
 
-payloads/README.md says what that was.
+payloads/README.md says what that was; record.py records more.
 """
+
+from pathlib import Path
 
 import pytest
 
 ANTHROPIC, OPENAI = "claude-opus-5", "gpt-5.5"
 
-# payload: {session: (level, agent, model)}. A session named by its trace is shown by the trace's first digits.
+# payload: {session: (level, agent, model)}. A payload is named NAME.SIGNAL.NUMBER, `.traces.0` left out. A session named by its
+# trace is shown by the trace's first digits.
 EXPECTED = {
     # One call, seen by the SDK and by the instrumentation around it: 100 + 300 + 800.
     "anthropic-genai": {"5c2399f9": (1200, "misc", ANTHROPIC)},
@@ -54,6 +57,30 @@ ESTIMATED = {"openai-traceloop-stream-nousage": "60296a48", "openai-v2-content-s
 TWO_CALLS = {"langchain-genai-agent", *(name for name in EXPECTED if name.startswith("pydantic-ai"))}
 
 
+PAYLOADS = Path(__file__).parent / "payloads"
+
+
+def file(name):
+    """The payload's file, without its ending."""
+    return name if "." in name else f"{name}.traces.0"
+
+
+def recordings(names):
+    """Each payload in each form that it was recorded in."""
+    return [(name, media) for name in names for media in ("pb", "json") if form(name, media).exists()]
+
+
+def form(name, media):
+    return PAYLOADS / f"{file(name)}.otlp.{media}"
+
+
+def test_what_was_recorded_is_expected_to_yield_something_and_the_other_way_round():
+    listed = {*EXPECTED, *ESTIMATED}
+    assert [name for name in listed if not recordings([name])] == []
+    recorded = {path.name.partition(".otlp.")[0] for path in PAYLOADS.glob("*.traces.*.otlp.*")}
+    assert recorded - {file(name) for name in listed} == set()
+
+
 async def shown(otlp):
     """What is known of every session."""
     found = {}
@@ -68,18 +95,16 @@ async def shown(otlp):
     return found
 
 
-@pytest.mark.parametrize("media", ["pb", "json"])
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(("name", "media"), recordings(EXPECTED))
 async def test_a_recorded_payload_yields_the_levels_that_were_billed(otlp, name, media):
     otlp.name = name
-    await otlp.recorded(f"{name}.traces.0", media)
+    await otlp.recorded(file(name), media)
     assert await shown(otlp) == EXPECTED[name]
 
 
-@pytest.mark.parametrize("media", ["pb", "json"])
-@pytest.mark.parametrize("name", ESTIMATED)
+@pytest.mark.parametrize(("name", "media"), recordings(ESTIMATED))
 async def test_a_call_without_usage_is_estimated_from_its_content_and_says_so(otlp, name, media):
-    await otlp.recorded(f"{name}.traces.0", media)
+    await otlp.recorded(file(name), media)
     (session,) = await otlp.sessions()
     report = await otlp.report(session)
     assert session.startswith(ESTIMATED[name])
