@@ -180,12 +180,20 @@ def _open(session: Session | None, entry: Opened, id: str) -> Session:
 
 
 def _change(session: Session, entry: Changed) -> None:
+    total, budgets = session.total, [held.allocated for held in session.components.values()]
     session.total_tokens = session.total_tokens if entry.total_tokens is None else entry.total_tokens
     session.reserve_tokens = session.reserve_tokens if entry.reserve_tokens is None else entry.reserve_tokens
     session.shares = session.shares if entry.shares is None else dict(entry.shares)
     session.mode = session.mode if entry.mode is None else entry.mode
-    session.model = session.model if entry.model is None else entry.model
+    if entry.model is not None:
+        session.model, session.ratios = entry.model, []  # what another model was billed tells nothing of this one
     session.split(entry.time)
+    # Where a budget is smaller now, its bound is crossed anew: what was in vain was so above another.
+    if session.total < total:
+        session.window_mark = session.window_due = session.window_due_call = session.loan_mark = None
+    for held, before in zip(session.components.values(), budgets, strict=True):
+        if held.allocated < before:
+            held.target_mark = held.budget_mark = None
 
 
 def _clean(session: Session, entry: CleanedUp) -> None:

@@ -57,8 +57,8 @@ def clean_window(turn: "Turn") -> None:
 def _is_due(turn: "Turn") -> bool:
     """Whether a window that stays above its upper mark is to be cleaned up again (SPEC 3.5)."""
     session = turn.session
-    if session.window_mark is None:
-        return True
+    if session.window_mark is None or session.window_mark <= bound(session) < session.used:
+        return True  # what could wait inside the overall target no longer can
     growth = portion(session.policy.cleanup.rerun_growth)(session.total)
     return 0 < session.used - session.window_mark >= growth or turn.is_due(session.window_due, session.window_due_call)
 

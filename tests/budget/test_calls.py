@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.budget.commands import CleanUp, ReportUsage, TouchItem
+from sidecar.budget.commands import ChangeSession, CleanUp, ReportUsage, TouchItem
 from sidecar.budget.entries import BoundExceeded, CleanedUp
 from sidecar.budget.policy import PRESETS, STANDARD, Policy, WindowPolicy
 from tests.budget.cleaning import acted, clean, item
@@ -313,6 +313,39 @@ def test_a_window_that_cannot_be_cleaned_up_is_tried_again_only_when_it_has_grow
         assert not desk.made(BoundExceeded)
     desk.put("word", "interaction", 1_000)
     assert [entry.bound for entry in desk.made(BoundExceeded)] == ["window"]
+
+
+def waiting() -> Desk:
+    """Above its mark at 0.81 of the window, inside its overall target: what could go does not pay for the cache."""
+    desk = marked(cleanup={"minimum_gain": 1.0, "evict_above": 0.0, "debug_after_calls": 2})
+    desk.put("debug", "debug", 20_000)
+    call(desk, 3)
+    desk.put("prompt", "prompt", 142_000, pinned=True)
+    assert (desk.made(CleanedUp), [entry.bound for entry in desk.made(BoundExceeded)]) == ([], ["window"])
+    return desk
+
+
+def test_a_cleanup_that_waits_inside_the_overall_target_runs_as_soon_as_the_window_leaves_it():
+    desk = waiting()
+    desk.put("word", "prompt", 8_000)
+    assert not desk.made(CleanedUp), "170,000 are not above 0.85"
+    desk.put("another", "prompt", 1)
+    assert removed(desk) == ["debug"]
+
+
+def test_a_window_made_smaller_is_cleaned_up_at_once_whatever_waited_before():
+    desk = waiting()
+    desk.do(ChangeSession(total_tokens=185_000))
+    assert removed(desk) == ["debug"]
+
+
+def test_a_component_made_smaller_crosses_its_target_anew():
+    desk = Desk()
+    desk.put("file", "file", 50_000, pinned=True)
+    desk.put("one more", "file", 1_000)
+    assert not desk.made(BoundExceeded), "nothing could be done above the target, and nothing has changed since"
+    desk.do(ChangeSession(shares={**STANDARD.shares, "working_memory": 0.28, "knowledge_base": 0.22}))
+    assert [action.item for entry in desk.made(CleanedUp) for action in entry.actions] == ["one more"]
 
 
 def test_an_observed_window_is_not_cleaned_up():
