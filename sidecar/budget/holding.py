@@ -209,7 +209,7 @@ def state_usage(session: Session, entry: UsageReported) -> None:
     if entry.total is not None and entry.call:
         session.compacted = False
         counted = session.attributed
-        if session.mode == "managed" and counted:
+        if session.mode == "managed" and counted and entry.total:
             session.provider_ratio = entry.total / counted
             remember_ratio(session, entry.total)
         if session.shown:  # the call's window was synced before it: now only its bill has come
@@ -220,19 +220,20 @@ def state_usage(session: Session, entry: UsageReported) -> None:
 
 
 def remember_ratio(session: Session, total: int) -> None:
-    """Keep what a billed call says of the ratio, where the session is calibrated by that."""
-    rules = session.policy.calibrate
-    told = billed_ratio(session, total, session.attributed) if rules.on else None
+    """Keep what a billed call says of the ratio: the total is divided by that, or at least the profile learns it."""
+    told = billed_ratio(session, total, session.attributed)
     if told is not None:
-        session.ratios = [*session.ratios, told][-rules.calls :]
+        session.ratios = [*session.ratios, told][-session.policy.calibrate.calls :]
 
 
 def billed_ratio(session: Session, total: int, counted: int) -> float | None:
     """Provider tokens for each counted one as a call tells it; None if it cannot be believed.
 
-    While directives wait, nobody knows whether the prompt that was billed still held what they take away.
+    While directives wait, nobody knows whether the prompt that was billed still held what they take away. And a prompt
+    may hold more than what is counted, but not less: a bill below the least ratio leaves out what was cached, say.
     """
-    if not total or counted < session.policy.calibrate.least_tokens or (session.pending and session.ratios):
+    rules = session.policy.calibrate
+    if counted < rules.least_tokens or total < rules.low * counted or (session.pending and session.ratios):
         return None
     return total / counted
 

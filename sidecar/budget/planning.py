@@ -42,6 +42,7 @@ def plan_tasks(turn: Turn, command: PlanTasks) -> PredictionReply:
         needs=prediction.predicted,
         policy=session.policy,
         shares=session.shares,
+        taken=session.taken,
     )
     turn.emit(TasksPlanned(time=turn.at, host=turn.host, tasks=tuple(prediction.tasks)))
     cleanups = []
@@ -154,7 +155,7 @@ def learn_at_close(turn: Turn) -> None:
         raised={**session.raised, **steadied.raised},
         doubted=steadied.doubted,
         model=session.model,
-        provider_ratio=session.believed_ratio,
+        provider_ratio=session.told_ratio,
         call_growth=session.pace.mean if session.pace.seen >= TELLING_CALLS else None,
     )
     if (learned.shares, learned.provider_ratio, learned.call_growth, learned.doubted) != (None, None, None, ()):

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite
+from types import MappingProxyType
 from typing import TypeAlias
 
-from sidecar.budget.allocation import split
+from sidecar.budget.allocation import split_beside
 from sidecar.budget.commands import TaskSpec
 from sidecar.budget.policy import COMPONENTS, Component, Policy, PredictPolicy
 from sidecar.budget.profile import Profile
@@ -19,6 +20,7 @@ from sidecar.budget.replies import Complexity, Forecast, TaskPrediction
 
 Needs: TypeAlias = dict[Component, int]
 
+_NOTHING: Mapping[Component, int] = MappingProxyType({})
 _START_COUNTS = 2.5  # tasks that what was known before counts for: it gives way to the third that says otherwise
 _MOST = 100.0  # times the prior: more is no task of that kind
 
@@ -153,12 +155,13 @@ def suggest_shares(
     needs: Mapping[Component, int],
     policy: Policy,
     shares: Mapping[Component, float],
+    taken: Mapping[Component, int] = _NOTHING,
 ) -> dict[Component, float] | None:
     """The smallest change of shares after which every need fits, or None if nothing is short or nothing can be done.
 
     Exactly what is missing moves, from what others neither use nor need, each giving the same part of that. Nobody is
     left below the floor; fixed components neither give nor take. All sizes are tokens, `allocated` the split of `total`
-    by `shares`.
+    by `shares`, beside what measured components have `taken` whatever their share.
     """
     adjustable = [name for name in COMPONENTS if not policy.components[name].fixed]
     wanted = {name: used[name] + needs.get(name, 0) for name in adjustable}
@@ -167,8 +170,11 @@ def suggest_shares(
         for name in adjustable
         if needs.get(name, 0) and wanted[name] > allocated[name]
     }
+    room = 1 - sum((exact(shares[name]) for name in taken), Fraction())
+    # What a share of 1 comes to, for those that divide what is left beside the measured ones.
+    whole = (total - sum(allocated[name] for name in taken)) / room if room > 0 else Fraction(total)
     spare = {
-        name: _above_floor(total, allocated[name], shares[name], wanted[name], policy.adapt.floor)
+        name: _above_floor(total, whole, allocated[name], shares[name], wanted[name], policy.adapt.floor)
         for name in adjustable
         if name not in lacks
     }
@@ -181,9 +187,10 @@ def suggest_shares(
     after = {name: allocated[name] + moved[name] for name in COMPONENTS}
     # Moving whole tokens keeps the digits of a share as they were; where the rounding of the split would tip over,
     # the tokens themselves are the shares.
-    suggested = {name: float(exact(shares[name]) + Fraction(moved[name], total)) for name in COMPONENTS}
-    if min(suggested.values()) >= 0 and split(total, suggested) == after:
-        return suggested
+    if whole > 0:
+        suggested = {name: float(exact(shares[name]) + moved[name] / whole) for name in COMPONENTS}
+        if min(suggested.values()) >= 0 and split_beside(total, suggested, taken) == after:
+            return suggested
     return {name: tokens / total for name, tokens in after.items()}
 
 
@@ -237,13 +244,14 @@ def _sum(needs: Iterable[Needs]) -> Needs:
     return total
 
 
-def _above_floor(total: int, allocated: int, share: float, wanted: int, floor: float) -> int:
+def _above_floor(total: int, whole: Fraction, allocated: int, share: float, wanted: int, floor: float) -> int:
     """The whole tokens that a component can give without falling below what it wants, or below the floor.
 
-    The floor holds for its tokens and for its share: the split may have rounded either way between them.
+    The floor holds for its tokens and for its share, `whole` times which it has: the split may have rounded either way
+    between them.
     """
     by_tokens = allocated - max(wanted, portion(floor)(total))
-    by_share = int((exact(share) - exact(floor)) * total)
+    by_share = int((exact(share) - exact(floor)) * whole)
     return max(0, min(by_tokens, by_share))
 
 

@@ -124,10 +124,13 @@ def _adopted(profile: Profile, lesson: Learned, shares: Mapping[Component, float
     Where other sessions have changed the profile since this one began, what this one changed is added to that: neither
     is lost, and the bounds hold.
     """
-    own = profile.shares_for(lesson.preset)
-    if own is not None and lesson.began_with is not None and dict(own) != dict(lesson.began_with):
+    own, began = profile.shares_for(lesson.preset), lesson.began_with
+    if own is not None and began is not None and dict(own) != dict(began):
         policy = PRESETS.get(lesson.preset, STANDARD)
-        moved = {name: max(0.0, own[name] + shares[name] - lesson.began_with[name]) for name in COMPONENTS}
+        moved = {name: max(0.0, own[name] + shares[name] - began[name]) for name in COMPONENTS}
+        for name in COMPONENTS:  # what is fixed was given, each time as a whole: two of them do not add up
+            if policy.components[name].fixed:
+                moved[name] = own[name] if shares[name] == began[name] else shares[name]
         shares = adjust_shares(moved, {}, policy).after
     return {"shares": dict(shares), "preset": lesson.preset}
 

@@ -7,6 +7,7 @@ recomputed over the items, so reading a level costs the same with ten items and 
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from statistics import median
 from typing import Any
 
 from sidecar.budget.allocation import split, split_beside
@@ -224,14 +225,28 @@ class Session:
 
     @property
     def total(self) -> int:
-        """The window after the reserve, in the host's own tokens: what the components share."""
+        """The window after the reserve, in the host's own tokens: what the components share.
+
+        Nobody counts in an observed session: what is seen there are the provider's tokens.
+        """
         total = self.total_tokens - self.reserve_tokens
-        return total if self.calibration == 1 else int(total / self.calibration)
+        if self.calibration == 1 or self.mode == "observed":
+            return total
+        return int(total / self.calibration)
 
     @property
     def believed_ratio(self) -> float | None:
         """Provider tokens for each counted one: that by which the total is divided, else the last call's."""
-        return self.calibration if self.ratios else self.provider_ratio
+        divides = self.policy.calibrate.on and self.mode == "managed" and (self.ratios or self.calibration != 1)
+        return self.calibration if divides else self.provider_ratio
+
+    @property
+    def told_ratio(self) -> float | None:
+        """What the session tells of its model's ratio; None where no call told any (as in an observed one)."""
+        rules = self.policy.calibrate
+        if rules.on or not self.ratios:
+            return self.calibration if self.ratios else None
+        return min(max(median(self.ratios), rules.low), rules.high)
 
     @property
     def used(self) -> int:

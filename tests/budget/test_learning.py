@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.budget.allocation import check_shares
 from sidecar.budget.commands import CloseSession, CompleteItem, OpenSession, PlanTasks, ReportUsage, TaskSpec
 from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import Learned, TaskCompleted
@@ -159,6 +160,33 @@ def test_a_session_teaches_what_its_calls_added_and_were_billed():
     (learned,) = desk.made(Learned)
     assert learned.provider_ratio == pytest.approx(1.5)
     assert (learned.model, learned.shares) == ("m", None)
+
+
+@pytest.mark.parametrize(("tokens", "bills", "told"), [
+    (50_000, [0], None),
+    (50, [5_000], None),
+    (50_000, [1], None),
+    (50_000, [60_000, 0], 1.2),
+    (50_000, [10**12], 2.0),
+    (50_000, [60_000, 10**12, 60_000], 1.2),
+])  # fmt: skip
+def test_no_absurd_bill_is_learned(tokens, bills, told):
+    desk = Desk(agent="a", model="m")
+    desk.put("file", "file", tokens)
+    for total in bills:
+        desk.do(ReportUsage(total=total))
+    desk.do(CloseSession())
+    assert [entry.provider_ratio for entry in desk.made(Learned)] == ([] if told is None else [told])
+
+
+def test_shares_that_two_sessions_learned_at_a_time_sum_to_one():
+    """Both were given another share for what is fixed."""
+    given = {**dict.fromkeys(COMPONENTS, 0.1), "system_context": 0.6}
+    profile = Profile()
+    for _ in range(2):
+        profile = learn(profile, lesson(shares=given, began_with=STANDARD.shares), at=0.0)
+    assert profile.shares is not None
+    assert check_shares(profile.shares)["system_context"] == 0.6
 
 
 def test_a_session_that_saw_nothing_teaches_nothing():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.budget.allocation import split
+from sidecar.budget.allocation import split, split_beside
 from sidecar.budget.policy import COMPONENTS, STANDARD, Component
 from sidecar.budget.prediction import suggest_shares
 
@@ -54,6 +54,21 @@ def test_nobody_is_left_below_the_floor():
     used = row(0, 60_000, 0, 30_000, 50_000)
     assert split(TOTAL, suggested(used, row(0, 30_000, 0, 0, 0)))["knowledge_base"] == 10_000
     assert suggested(used, row(0, 30_001, 0, 0, 0)) is None
+
+
+def test_beside_a_measured_component_the_others_shares_move_and_its_own_does_not():
+    # It takes 60,000 though its share is 20,000; knowledge base lacks 13,334 of what the others have.
+    taken: dict[Component, int] = {"system_context": 60_000}
+    before = split_beside(TOTAL, DEFAULT, taken)
+    shares = suggest_shares(
+        total=TOTAL, allocated=before, used=row(60_000, 0, 0, 0, 0), needs=row(0, 0, 44_445, 0, 0), policy=STANDARD,
+        shares=DEFAULT, taken=taken,
+    )  # fmt: skip
+    assert shares is not None
+    assert shares["system_context"] == DEFAULT["system_context"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert split_beside(TOTAL, shares, taken)["knowledge_base"] == 44_445
+    assert min(shares.values()) >= STANDARD.adapt.floor
 
 
 def test_the_fixed_component_gives_nothing_and_lacks_nothing():

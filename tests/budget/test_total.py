@@ -168,6 +168,42 @@ def test_a_session_starts_from_what_is_known_of_its_agent_and_model():
     assert desk.session.total == 160_000
 
 
+def test_a_call_billed_far_below_what_was_counted_tells_nothing(desk):
+    """Where a bill leaves out what was cached, the window is no larger for that."""
+    assert billed(desk, 3) == []
+    assert desk.session.total == 200_000
+
+
+def test_an_observed_session_divides_by_nothing_whatever_is_known_of_its_agent():
+    """What is observed are the provider's tokens already."""
+    known = Profile(provider_ratios={"m": (1.25,)})
+    watched = Desk(preset=CALIBRATED, agent="a", model="m", mode="observed", defaults=Defaults(profiles={"a": known}))
+    assert watched.session.total == sum(budgets(watched)) == 200_000
+    assert report(watched.session)["provider_ratio"] is None
+
+
+def test_a_session_that_is_only_observed_from_now_on_divides_by_nothing(desk):
+    billed(desk, 12_500)
+    desk.do(ChangeSession(mode="observed"))
+    desk.do(ReportUsage(total=100_000))
+    assert (desk.session.total, desk.session.used) == (200_000, 100_000)
+    desk.do(ChangeSession(mode="managed"))
+    assert desk.session.total == sum(budgets(desk)) == 160_000
+
+
+def test_the_ratio_in_use_is_told_before_the_first_bill():
+    known = Profile(provider_ratios={"m": (1.25,)})
+    desk = Desk(preset=CALIBRATED, agent="a", model="m", defaults=Defaults(profiles={"a": known}))
+    assert report(desk.session)["provider_ratio"] == 1.25
+
+
+def test_another_models_bills_are_not_counted_with_a_models_own(desk):
+    for _ in range(5):
+        billed(desk, 19_000)
+    desk.do(ChangeSession(model="another"))
+    assert billed(desk, 11_000) == [1.1]
+
+
 def test_a_restart_divides_by_the_same(desk):
     billed(desk, 12_500)
     desk.restart()
