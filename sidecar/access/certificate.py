@@ -13,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
 
 from sidecar.access.files import signature
 
@@ -54,6 +57,24 @@ class Manners:
 PLAIN = Manners()
 
 
+class _Newest(ssl.SSLContext):
+    """A context of which each connection gets the `current` one.
+
+    Thus what a client may resume by (TLS 1.2 keeps sessions with the context that they began in) ends with the files
+    that it was let in by: OpenSSL would else ask it for no certificate again, whatever became of its authority.
+    """
+
+    current: ssl.SSLContext
+
+    @override
+    def wrap_bio(self, *args: Any, **settings: Any) -> ssl.SSLObject:
+        return self.current.wrap_bio(*args, **settings)
+
+    @override
+    def wrap_socket(self, *args: Any, **settings: Any) -> ssl.SSLSocket:
+        return self.current.wrap_socket(*args, **settings)
+
+
 class Certificate:
     """A certificate file and its key's, both PEM. `context` is for a server; it always serves the newest pair."""
 
@@ -61,15 +82,17 @@ class Certificate:
         """Load the pair. Raises `CertificateError` if it cannot be."""
         self._choose_files(certificate, key, manners)
         self._seen = signature(self._files)
-        self._current, self.expires = self._load()
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._manners.apply(self.context)
-        self.context.load_cert_chain(*self._pair)
-        # Called in each handshake, with or without a server name, before a certificate is chosen.
-        self.context.sni_callback = self._choose
+        self._context = _Newest(ssl.PROTOCOL_TLS_SERVER)
+        self._context.current, self.expires = self._load()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What a server listens with."""
+        return self._context
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        connection.context = self._current
+        """Called in each handshake before a certificate is chosen: the files may have changed since it connected."""
+        connection.context = self._context.current
 
     def _choose_files(self, certificate: Path, key: Path, manners: Manners) -> None:
         self._pair = (certificate, key)
@@ -81,12 +104,11 @@ class Certificate:
         former = (*self._pair, self._manners)
         self._choose_files(certificate, key, manners)
         try:
-            self._current, self.expires = self._load()
+            self._context.current, self.expires = self._load()
         except CertificateError:
             self._choose_files(*former)
             raise
         self._seen = signature(self._files)
-        manners.apply(self.context)  # whether a client must have a certificate is settled before one is chosen
 
     def refresh(self) -> bool | None:
         """Read the files again if they have changed: True if the new pair is served, False if it is not usable."""
@@ -95,7 +117,7 @@ class Certificate:
             return None
         self._seen = now  # taken before reading: whatever is written from now on is another change
         try:
-            self._current, self.expires = self._load()
+            self._context.current, self.expires = self._load()
         except CertificateError as error:
             log.warning("%s; the former certificate is served on", error)
             return False
@@ -123,6 +145,7 @@ class Certificate:
             self._manners.apply(context)
         except OSError as error:
             raise CertificateError(f"{self._manners.clients} has no certificate of an authority: {error}") from error
+        context.sni_callback = self._choose
         return context, expires
 
 

@@ -1,7 +1,9 @@
 """TLS and mutual TLS of the API and of OTLP: real handshakes with a real sidecar."""
 
 import asyncio
+import contextlib
 import shutil
+import socket
 import ssl
 
 import aiohttp
@@ -116,6 +118,33 @@ async def test_certificate_and_authority_are_rotated_without_a_restart(
             assert await shown(secure, trusting(*theirs)) != before
             with pytest.raises(aiohttp.ClientError):
                 await get(secure, trusting(*ours))
+
+
+def resumed(url, context, session=None):
+    """Whether a session was resumed, the connection's own, and what the answer begins with; "" where there is none."""
+    host, port = url.removeprefix("https://").split(":")
+    with (
+        socket.create_connection((host, int(port))) as plain,
+        context.wrap_socket(plain, server_hostname=host, session=session) as connection,
+    ):
+        connection.sendall(b"GET /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        return connection.session_reused, connection.session, connection.recv(12)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_who_was_let_in_before_its_authority_was_withdrawn_does_not_resume(
+    tls, authority, authority_file, trusting, tmp_path, version
+):
+    ours = trusting(*write_pair(authority, tmp_path, "ours"))
+    ours.maximum_version = version
+    async with make_app(config(**tls, tls_client_ca=str(authority_file))) as app:
+        secure = app.urls["api"][0]
+        _, session, answer = await asyncio.to_thread(resumed, secure, ours)
+        assert answer == b"HTTP/1.1 200"
+        trustme.CA().cert_pem.write_to_path(authority_file)
+        assert app.entrance.certificate.refresh()
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            assert (await asyncio.to_thread(resumed, secure, ours, session))[::2] == (False, b"")
 
 
 @pytest.mark.parametrize("wrong", ["tls_certificate", "tls_key", "tls_client_ca"])
