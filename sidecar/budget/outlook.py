@@ -6,8 +6,7 @@ no forecast until the window grows again.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from sidecar.budget.pace import REACHES, Pace, Reach
@@ -20,6 +19,8 @@ Level: TypeAlias = tuple[int, int, Pace]  # used tokens, tokens of the budget, g
 
 _STEADY = 0.25  # growth that strays no further from its mean than by this part of it is a line
 _LINE_FROM = 3  # growths that make a line to go by for more than the time to exhaustion
+# Along a line each call adds the same, but for what it may stray.
+STRAIGHT = tuple(Reach(reach.calls, low=1 - _STEADY, expected=1.0, high=1 + _STEADY) for reach in REACHES)
 
 
 def forecast(
@@ -38,24 +39,51 @@ def forecast(
         adds and what they make of the window at each horizon.
     """
     found = time_left(samples=samples, available=available, pace=window[2])
-    growths = _growths(samples)
-    if not growths:
+    told = _rates(samples, [window, *components.values()])
+    if told is None:
         return found
-    line = len(growths) >= _LINE_FROM and _steady(growths)
-    rate = sum(growths) / len(growths) if line else window[2].rate
-    found["tokens_per_call"] = rate
+    rates, reaches = told
+    found["tokens_per_call"] = rates[0]
     found["expected"] = [
         {
             "calls": reach.calls,
-            **_range(window, rate, reach),
+            **_range(window, rates[0], reach),
             "components": {
-                name: _range(level, level[2].mean if line else level[2].rate, reach)
-                for name, level in components.items()
+                name: _range(level, rate, reach)
+                for (name, level), rate in zip(components.items(), rates[1:], strict=True)
             },
         }
-        for reach in ([_straight(reach) for reach in REACHES] if line else REACHES)
+        for reach in reaches
     ]
     return found
+
+
+def expected_utilizations(*, samples: Sequence[Sample], levels: Sequence[Level]) -> list[tuple[int, tuple[float, ...]]]:
+    """What `forecast` expects of each level, in numbers alone, for each horizon; it is asked at each model call.
+
+    `levels`: the whole window first.
+    """
+    told = _rates(samples, levels)
+    if told is None:
+        return []
+    rates, reaches = told
+    return [
+        (
+            reach.calls,
+            tuple([_at(level, rate, reach, reach.expected) for level, rate in zip(levels, rates, strict=True)]),
+        )
+        for reach in reaches
+    ]
+
+
+def _rates(samples: Sequence[Sample], levels: Sequence[Level]) -> tuple[list[float], Sequence[Reach]] | None:
+    """How many tokens a model call adds to each level, and what is made of that; None where nobody knows."""
+    growths = _growths(samples)
+    if not growths:
+        return None
+    if len(growths) >= _LINE_FROM and _steady(growths):
+        return [sum(growths) / len(growths), *(pace.mean for _, _, pace in levels[1:])], STRAIGHT
+    return [pace.rate for _, _, pace in levels], REACHES
 
 
 def time_left(*, samples: Sequence[Sample], available: int, pace: Pace) -> Forecast:
@@ -66,18 +94,18 @@ def time_left(*, samples: Sequence[Sample], available: int, pace: Pace) -> Forec
     return straight_line(samples, available)
 
 
-def _straight(reach: Reach) -> Reach:
-    """Along a line each call adds the same, but for what it may stray."""
-    return Reach(reach.calls, low=1 - _STEADY, expected=1.0, high=1 + _STEADY)
-
-
 def _range(level: Level, rate: float, reach: Reach) -> Range:
+    return {
+        "utilization_ratio": _at(level, rate, reach, reach.expected),
+        "low": _at(level, rate, reach, reach.low),
+        "high": _at(level, rate, reach, reach.high),
+    }
+
+
+def _at(level: Level, rate: float, reach: Reach, part: float) -> float:
+    """The utilization when a part of what the rate makes of so many calls was added."""
     used, budget, _ = level
-    low, expected, high = (
-        (used + rate * reach.calls * part) / budget if budget else 0.0
-        for part in (reach.low, reach.expected, reach.high)
-    )
-    return {"utilization_ratio": expected, "low": low, "high": high}
+    return (used + rate * reach.calls * part) / budget if budget else 0.0
 
 
 def _at_pace(samples: Sequence[Sample], available: int, rate: float) -> Forecast:
@@ -92,22 +120,21 @@ def _at_pace(samples: Sequence[Sample], available: int, rate: float) -> Forecast
 
 
 def _growths(samples: Sequence[Sample]) -> list[int]:
-    """What each model call added, since the last fall; what came before the first of these calls is not known."""
-    levels = list(_at_calls(samples))
-    return [after - before for before, after in pairwise(levels)]
+    """What each model call added, since the last fall; what came before the first of these calls is not known.
 
-
-def _at_calls(samples: Sequence[Sample]) -> Iterator[int]:
-    """The level that each model call found; and before them the one that the last fall left.
-
-    Where the first sample is only the oldest that is remembered, nobody knows whether a call found it.
+    The first call adds to the level that the last fall left. Where the first sample is only the oldest that is
+    remembered, nobody knows whether a call found it.
     """
     cut = isinstance(samples, deque) and len(samples) == samples.maxlen
     seen = samples[0][2] if cut else None
+    before: int | None = None
+    growths = []
     for _, used, call in samples:
         if call and call != seen:
-            seen = call
-            yield used
+            if before is not None:
+                growths.append(used - before)
+            seen, before = call, used
+    return growths
 
 
 def _steady(growths: Sequence[int]) -> bool:

@@ -7,7 +7,7 @@ few numbers for each call of the longest horizon, for each active session.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -50,21 +50,22 @@ class Forecasts:
     def __init__(self) -> None:
         self._waiting: dict[str, _Waiting] = {}
 
-    def look(self, session: Session) -> Iterator[Miss]:
+    def look(self, session: Session) -> Iterable[Miss]:
         """The session has changed: forecasts whose time has come, if it has had a model call since."""
         waiting = self._waiting.get(session.id)
         if session.closed:
             self._waiting.pop(session.id, None)
         if waiting is None or waiting.epoch != session.epoch:
             if not session.calls or session.closed:
-                return
+                return ()
             waiting = self._waiting[session.id] = _Waiting(session.epoch, 0)
         if session.calls == waiting.calls:
-            return
+            return ()
         waiting.calls = session.calls
-        yield from self._due(waiting, session)
+        missed = list(self._due(waiting, session))
         if not session.closed:
             _expect(waiting, session)
+        return missed
 
     def drop(self, session: Session) -> None:
         """The session rests, or somebody else serves it."""
@@ -83,14 +84,8 @@ class Forecasts:
 
 
 def _expect(waiting: _Waiting, session: Session) -> None:
-    told = session.forecast().get("expected", [])
     falls = _falls(session)
-    for one in told:
-        utilizations = (
-            one["utilization_ratio"],
-            *(one["components"][name]["utilization_ratio"] for name in COMPONENTS),
-        )
-        calls = one["calls"]
+    for calls, utilizations in session.expected():
         waiting.expected[calls].append(_Expected(session.calls + calls, calls, falls, utilizations))
 
 

@@ -19,7 +19,7 @@ from sidecar.budget.commands import (
 from sidecar.budget.decide import Decision, Defaults, decide
 from sidecar.budget.errors import BudgetError, Conflict
 from sidecar.budget.session import Session
-from sidecar.journal import Journal, JournalError, SessionId, StoreAway
+from sidecar.journal import ArchiveRecord, Journal, JournalError, SessionId, StoreAway
 from sidecar.ledger.contention import Contention
 from sidecar.ledger.contract import Ask, Limits, Overloaded
 from sidecar.ledger.profiles import Profiles
@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 _OF_THE_ARCHIVE = (RestoreItem, EraseArchive)  # a union written where it is used would be made for each command
 _BRINGS_ITEMS = (PutItem, RequestAllocation, SyncWindow)
+# Commands that take more than the session: something to be read first, or a thread.
+_TAKES_MORE = frozenset({RestoreItem.type, EraseArchive.type, SyncWindow.type, ExpireSession.type})
 _LARGE_WINDOW = 500  # items, whose difference takes so long that the event loop is better left free meanwhile
 _HEAVY = 0.0005  # seconds to decide: after such a command another session has its turn
 
@@ -51,6 +53,7 @@ class Decider:
         on_dropped: Callable[[str, str, int], None],
     ) -> None:
         self._journal = journal
+        self._shared = journal.shared
         self._residents = residents
         self._contested = contested
         self._defaults = replace(defaults, profiles=profiles.known)
@@ -62,17 +65,50 @@ class Decider:
     async def decide_waiting(self, queue: Queue, turn: Turn) -> None:
         """Take commands from the queue and decide them, until the turn is full. Raises `StoreAway`."""
         spent = 0.0  # deciding: while something is read, others have the loop
-        while queue and len(turn.decided) < self._limits.turn_commands:
+        left = min(len(queue), self._limits.turn_commands)
+        while left:
             ask = queue.first().ask
-            if _archived_item(ask.command) is not None and ask.session in turn.changes:
+            if ask.session in turn.changes and _archived_item(ask.command) is not None:
                 return  # the record it speaks of may be among what this turn has still to store
-            turn.taken.append(queue.take())
-            seconds = await self._decide(turn, turn.taken[-1])
+            waiting = queue.take()
+            turn.taken.append(waiting)
+            # Mostly nothing has to be awaited: this runs for each command, and a coroutine has its price.
+            session = None if ask.command.type in _TAKES_MORE else self._at_hand(turn, ask.session)
+            if session is None:
+                seconds = await self._decide(turn, waiting)
+                left = min(len(queue), self._limits.turn_commands - len(turn.decided))  # others came or went meanwhile
+            else:
+                seconds = self._decide_at_once(turn, waiting, session)
+                left -= 1
             spent += seconds
             if seconds > _HEAVY:
                 queue.pass_on(ask.session)
             if spent > self._limits.turn_seconds:
                 return
+
+    def _at_hand(self, turn: Turn, id: SessionId) -> Session | None:
+        """The session, if deciding on it takes no reading."""
+        if self._shared or self._contested:
+            return None
+        session = turn.sessions.get(id)
+        if session is None and id not in turn.sessions:
+            session = self._residents.get(id)
+            if session is not None:
+                turn.sessions[id] = session
+        return session
+
+    def _decide_at_once(self, turn: Turn, waiting: Waiting, session: Session) -> float:
+        """Decide one command on its session; the seconds that it took."""
+        ask = waiting.ask
+        version = session.version
+        try:
+            self._check_room(turn, ask, session)
+            begun = self._stopwatch()
+            decision = self._call(turn, ask, session)
+            seconds = self._stopwatch() - begun
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this caller alone
+            return self._failed(turn, waiting, session, version, error)
+        return self._decided(turn, waiting, decision, seconds)
 
     async def _decide(self, turn: Turn, waiting: Waiting) -> float:
         """Decide one command; the seconds that it took."""
@@ -93,37 +129,48 @@ class Decider:
             if self._journal.shared:
                 await self._profiles.before(ask.command, session, agent=self._defaults.agent)
             begun = self._stopwatch()
-            deciding = partial(
-                decide,
-                session,
-                ask.command,
-                id=ask.session,
-                now=turn.now,
-                defaults=self._defaults,
-                auto_open=ask.auto_open,
-                answered=ask.answered,
-                archived=archived,
-                stopwatch=self._stopwatch,
-            )
+            deciding = partial(self._call, turn, ask, session, archived)
             # In a thread it is still the turn's only decision: nobody looks at a session before the turn has ended.
             decision = await asyncio.to_thread(deciding) if _is_large(ask.command) else deciding()
             seconds = self._stopwatch() - begun
         except StoreAway:  # it concerns all: to wait for it once is enough
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this caller alone
-            if not isinstance(error, BudgetError | JournalError | Overloaded):
-                _log.exception("command %s of session %r failed", ask.command.type, ask.session)
-            if session is not None and session.version != version:
-                # Half applied: the journal, and what this turn has to add to it, are the truth.
-                del turn.sessions[ask.session]
-                self._residents.suspect([ask.session], now=turn.now)
-            turn.refuse(waiting, error)
-            return 0.0
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(turn, waiting, session, version, error)
+        return self._decided(turn, waiting, decision, seconds)
+
+    def _call(self, turn: Turn, ask: Ask, session: Session | None, archived: ArchiveRecord | None = None) -> Decision:
+        return decide(
+            session,
+            ask.command,
+            id=ask.session,
+            now=turn.now,
+            defaults=self._defaults,
+            auto_open=ask.auto_open,
+            answered=ask.answered,
+            archived=archived,
+            stopwatch=self._stopwatch,
+        )
+
+    def _decided(self, turn: Turn, waiting: Waiting, decision: Decision, seconds: float) -> float:
         if decision.contents:
             self._bound_contents(decision)
         self._profiles.expect(decision, at=turn.now)
-        turn.add(waiting, decision, seconds - sum([run.duration for run in decision.runs]))
+        runs = decision.runs
+        turn.add(waiting, decision, seconds - sum([run.duration for run in runs]) if runs else seconds)
         return seconds
+
+    def _failed(self, turn: Turn, waiting: Waiting, session: Session | None, version: int, error: Exception) -> float:
+        """Only its caller is told of an error; what it has left behind is read again."""
+        ask = waiting.ask
+        if not isinstance(error, BudgetError | JournalError | Overloaded):
+            _log.error("command %s of session %r failed", ask.command.type, ask.session, exc_info=error)
+        if session is not None and session.version != version:
+            # Half applied: the journal, and what this turn has to add to it, are the truth.
+            del turn.sessions[ask.session]
+            self._residents.suspect([ask.session], now=turn.now)
+        turn.refuse(waiting, error)
+        return 0.0
 
     def _bound_contents(self, decision: Decision) -> None:
         """Items may be described at any length; what is kept of their content is bounded."""
@@ -142,8 +189,7 @@ class Decider:
         return await self._residents.fold(id, then=change.entries if change is not None else ())
 
     def _check_room(self, turn: Turn, ask: Ask, session: Session | None) -> None:
-        opens = isinstance(ask.command, OpenSession) or ask.auto_open
-        if opens and (session is None or session.closed):
+        if (session is None or session.closed) and (ask.auto_open or isinstance(ask.command, OpenSession)):
             opening = sum(self._residents.get(id) is None for id in turn.changes)
             if self._residents.open + opening >= self._limits.open_sessions:
                 raise Overloaded(f"{self._limits.open_sessions} sessions are open, which is the limit", retry_after=60)
@@ -153,8 +199,8 @@ class Decider:
     def _check_items(self, command: PutItem | RequestAllocation | SyncWindow, session: Session | None) -> None:
         if isinstance(command, SyncWindow):
             over = len(command.items) > self._limits.items
-        elif command.item is None or session is None:
-            return
+        elif command.item is None or session is None or session.placed < self._limits.items:
+            return  # it never held so many
         else:
             held = sum([len(component.items) for component in session.components.values()])
             over = held >= self._limits.items and session.find(command.item.id) is None

@@ -45,7 +45,7 @@ class Queue:
         """
         refused: dict[SessionId, Overloaded] = {}
         if self._lines:
-            if self._served:
+            if len(self._lines) * self._seconds > self._longest * self._served:  # else nobody would wait for so long
                 refused = self._too_long({ask.session for ask in asks})
             if refused and all(ask.session in refused for ask in asks):
                 raise refused[asks[0].session]

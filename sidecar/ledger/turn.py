@@ -92,7 +92,8 @@ class Turn:
             if change is None:
                 change = self.changes[id] = Change(first)
             change.entries.extend(decision.entries)
-            change.contents.update(decision.contents)
+            if decision.contents:
+                change.contents.update(decision.contents)
 
     def refuse(self, waiting: Waiting, error: Exception) -> None:
         """A command was wrong. It is told so after the turn: what was wrong may rest on what is not yet durable."""

@@ -76,11 +76,14 @@ class Feed:
     def publish(self, record: Record) -> None:
         """Take in the entries of a command, which are durable now."""
         for stored in record.entries:
-            self._add(Happening(record.session.id, stored))
+            self._add(Happening(stored.session, stored))
+        if record.entries:
+            self._news.set()
 
     def retire(self, session: Session) -> None:
         """The session went idle."""
         self._add(Happening(session.id, None))
+        self._news.set()
 
     def close(self) -> None:
         """Nothing more will happen: let every watcher end."""
@@ -94,7 +97,6 @@ class Feed:
         self._weight += happening.weight
         while self._weight > self._capacity and len(ring) > 1:
             self._weight -= ring.popleft().weight
-        self._news.set()
 
     # What a watcher asks
 
