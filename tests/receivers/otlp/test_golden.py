@@ -9,8 +9,8 @@ import pytest
 
 ANTHROPIC, OPENAI = "claude-opus-5", "gpt-5.5"
 
-# payload: {session: (level, agent, model)}. A payload is named NAME.SIGNAL.NUMBER, `.traces.0` left out. A session named by its
-# trace is shown by the trace's first digits.
+# payload: {session: (level, agent, model)}. A payload is named NAME.SIGNAL.NUMBER, `.traces.0` left out. A session that
+# is named by its trace is shown by the trace's first digits.
 EXPECTED = {
     # One call, seen by the SDK and by the instrumentation around it: 100 + 300 + 800.
     "anthropic-genai": {"5c2399f9": (1200, "misc", ANTHROPIC)},
