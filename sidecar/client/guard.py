@@ -25,7 +25,6 @@ def relieve(window: "Window", pieces: Sequence[Piece], left: int) -> list[Piece]
     if left > window.limit:  # some of what should stay cannot be cut: only the newest stays, and what was asked last
         more, left = _take_out(window, pieces, left, window.limit, keep=1)
         touched += more
-    window.guarded += len(touched) + len(cut)
     unarchived = [piece for piece in touched if not window.told(piece.id)] + cut
     return list({piece.id: piece for piece in unarchived}.values())
 

@@ -46,7 +46,6 @@ class Window:
     restored: set[str] = field(default_factory=set)
     calibration: Calibration = field(default_factory=Calibration)
     through: int = 0
-    guarded: int = 0  # pieces that the guard took out or cut
     shown_tokens: int = 0  # of the last prompt
     _sizes: dict[str, int] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)

@@ -25,6 +25,8 @@ from sidecar.lab.style import Style
 
 SPEED = "100"  # with pauses of at most IDLE recorded seconds, the longest bundled recording takes about 40 s
 IDLE = 10.0
+FACTS = """A component above 100 % is no mistake: what users and the model write, and system text, are facts, and a fact stands
+whatever the budget. Refused is only what the agent could still leave out: results of tools, files, documents, skills."""
 OK, NOT_FOUND = 200, 404
 EVERYWHERE, LOOPBACK = "//0.0.0.0:", "//127.0.0.1:"
 
@@ -67,7 +69,7 @@ async def _show(config: Config, args: argparse.Namespace) -> int:
         async with connect(api, shown=shown) as connection:
             replayed = await replay(recordings, connection, options)
             show(replayed)
-            print(f"\n{await where_to_look(connection, api, telemetry, replayed.sessions)}", flush=True)
+            print(f"\n{FACTS}\n\n{await where_to_look(connection, api, telemetry, replayed.sessions)}", flush=True)
         if not args.once:
             print("\nServing until interrupted (Ctrl-C).", flush=True)
             with suppress(asyncio.CancelledError):

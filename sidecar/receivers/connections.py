@@ -15,7 +15,7 @@ from typing_extensions import override
 from sidecar.ledger import Tally
 from sidecar.receivers.problems import MALFORMED, OVERLOADED, Problem
 
-BAD_REQUEST, FAILED = 400, 500
+FAILED = 500
 IDLE = 75.0  # seconds without a request, or for its headers to come
 # To one connection more than there is room for; before it has asked anything.
 _NO_ROOM = msgspec.json.encode(Problem(OVERLOADED, "no more connections are taken (the setting max_connections)").body)

@@ -132,7 +132,6 @@ def test_the_ratio_is_that_of_the_same_call_unless_the_recorded_window_was_much_
         moves=(),
         levels=((100, 110), (200, 240), (20, 160), (150, 210)),  # the host compacted before the third call
         total=0,
-        billed_peak=0,
     )
     assert course.ratio(1, 200) == 1.2
     assert course.ratio(2, 200) == 1.2  # not 8, which is mostly what is hidden in a small window

@@ -27,15 +27,13 @@ class Course:
     """One window from its opening to its end. Sizes in tokens.
 
     `moves`: what its host does, compactions left out. `levels`: of each model call the level known last, None before
-    the first that was billed. `total`: all that ever comes in, as counted. `billed_peak`: the most that the recorded
-    agent was billed for a call.
+    the first that was billed. `total`: all that ever comes in, as counted.
     """
 
     opened: Open
     moves: tuple[AnyMove, ...]
     levels: tuple[Level | None, ...]
     total: int
-    billed_peak: int
 
     @property
     def session(self) -> str:
@@ -80,7 +78,6 @@ def course(told: Sequence[AnyMove], levels: Sequence[Level | None]) -> Course:
         moves=tuple(move for move in told[1:] if not isinstance(move, Close)),
         levels=tuple(levels),
         total=sum(move.item.tokens for move in told if isinstance(move, Gain)),
-        billed_peak=max((level[1] for level in levels if level is not None), default=0),
     )
 
 

@@ -8,7 +8,7 @@ from sidecar.lab.backtest.measures import Measures
 from sidecar.lab.backtest.scores import SECTIONS, Figure
 from sidecar.lab.style import Style, count
 
-TITLE, BOUND, COLUMN = 50, 15, 14
+TITLE, COLUMN = 50, 14
 PARTS = {"judge": "judged on", "tune": "tuned on"}
 
 Outcome = Mapping[str, Sequence[Measures]]  # by policy

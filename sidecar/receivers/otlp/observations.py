@@ -5,14 +5,12 @@ Content never gets this far: a message is a size here, in estimated tokens by co
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TypeAlias
 
 from sidecar.budget.policy import Component
 from sidecar.receivers.otlp.wire import Signal
 
 Sizes: TypeAlias = Mapping[Component, float]
-NO_SIZES: Sizes = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
