@@ -25,8 +25,9 @@ from sidecar.lab.style import Style
 
 SPEED = "100"  # with pauses of at most IDLE recorded seconds, the longest bundled recording takes about 40 s
 IDLE = 10.0
-FACTS = """A component above 100 % is no mistake: what users and the model write, and system text, are facts, and a fact stands
-whatever the budget. Refused is only what the agent could still leave out: results of tools, files, documents, skills."""
+FACTS = """A component above 100 % is no mistake: what users and the model write, and system text, are facts, and a fact
+stands whatever the budget. Refused is only what the agent could still leave out: results of tools, files, documents,
+skills."""
 OK, NOT_FOUND = 200, 404
 EVERYWHERE, LOOPBACK = "//0.0.0.0:", "//127.0.0.1:"
 
