@@ -5,7 +5,7 @@ holds a token. So neither the answer nor the log quotes anything.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from aiohttp import web
@@ -17,12 +17,44 @@ from sidecar.receivers.problems import MALFORMED, OVERLOADED, Problem
 
 FAILED = 500
 IDLE = 75.0  # seconds without a request, or for its headers to come
+UNREAD = 30.0  # seconds that answers may be left untaken
 # To one connection more than there is room for; before it has asked anything.
 _NO_ROOM = msgspec.json.encode(Problem(OVERLOADED, "no more connections are taken (the setting max_connections)").body)
 NO_ROOM = (
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nConnection: close\r\n"
     b"Content-Type: application/problem+json\r\nContent-Length: %d\r\n\r\n%b"
 ) % (len(_NO_ROOM), _NO_ROOM)
+
+
+class _Watched(RequestHandler):
+    """A connection that is dropped when its client takes nothing of what is written: else it is held for ever."""
+
+    __slots__ = ("_left", "_looking")
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._left = 0  # bytes that the client had still to take, at the last look
+        self._look(cast("asyncio.WriteTransport", transport))
+
+    def _look(self, transport: asyncio.WriteTransport) -> None:
+        # Nothing is added then: what does not become less, nobody takes.
+        full = self.writing_paused or transport.is_closing()
+        left = transport.get_write_buffer_size() if full else 0
+        if 0 < self._left <= left:
+            transport.abort()
+        self._left = left
+        self._looking = asyncio.get_running_loop().call_later(UNREAD, self._look, transport)
+
+    @override
+    def resume_writing(self) -> None:
+        self._left = 0
+        super().resume_writing()
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._looking.cancel()
+        super().connection_lost(exc)
 
 
 class Runner(web.AppRunner):
@@ -44,7 +76,7 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         tally, receiver, most = self._tally, self._receiver, self._most
 
-        class Connection(RequestHandler):
+        class Connection(_Watched):
             """One connection."""
 
             __slots__ = ()
