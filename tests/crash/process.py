@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,8 +14,15 @@ LOOPBACK = ("--listen", "127.0.0.1:0", "--telemetry", "127.0.0.1:0", "--otlp", "
 class Process:
     """One sidecar. Its port changes with each start: look into `urls` before each call; empty, it does not run."""
 
-    def __init__(self, *flags: str, log: Path, environment: Mapping[str, str] | None = None) -> None:
-        """`environment`: variables that say where it listens too, instead of flags."""
+    def __init__(
+        self,
+        *flags: str,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "sidecar"),
+    ) -> None:
+        """`environment`: variables that say where it listens too, instead of flags. `program`: what Python runs."""
+        self._program = program
         self._flags = flags if environment else (*LOOPBACK, *flags)
         self._environment = environment or {}
         self._log = log
@@ -45,14 +52,14 @@ class Process:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "sidecar",
+                *self._program,
                 "serve",
                 *self._flags,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 cwd=ROOT,
                 env={
+                    "PYTHONPATH": str(ROOT),
                     **{name: value for name, value in os.environ.items() if not name.startswith("TOKEN_BUDGET_")},
                     **self._environment,
                 },

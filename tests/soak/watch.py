@@ -9,7 +9,7 @@ MIB = 1 << 20
 PAGE = 4096
 _LOUD = re.compile(r"\b(ERROR|CRITICAL)\b|^Traceback|Task exception|never awaited|Exception ignored")
 # What faults that were asked for make it say.
-_ASKED = re.compile(r"the journal takes no writes|cannot be forwarded")
+_ASKED = re.compile(r"the journal takes no writes|cannot be forwarded|Failed to export spans batch")
 
 
 @dataclass(slots=True)
