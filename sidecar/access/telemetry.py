@@ -69,7 +69,11 @@ class TelemetryAccess:
                 return web.Response(
                     status=401, text="Unauthorized\n", headers={"WWW-Authenticate": "Basic", **self._config.headers}
                 )
-            response = await handler(request)
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                error.headers.update(self._config.headers)
+                raise
             response.headers.update(self._config.headers)
             return response
 

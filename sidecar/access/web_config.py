@@ -41,7 +41,8 @@ HEADERS = (
     "X-Frame-Options",
     "X-XSS-Protection",
 )
-_BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class WebConfigError(Exception):
@@ -172,4 +173,12 @@ def _users(root: _Section) -> Mapping[str, bytes]:
 def _headers(root: _Section) -> Mapping[str, str]:
     server = root.section("http_server_config", {"http2", "headers"})  # HTTP/2 is not spoken, whatever it says
     section = None if server is None else server.section("headers", set(HEADERS))
-    return {} if section is None else {name: section.text(name) for name in section.said}
+    return {} if section is None else {name: _header(section, name) for name in section.said}
+
+
+def _header(section: _Section, name: str) -> str:
+    """A header's value: YAML writes long ones over several lines, which become one, as Go makes them."""
+    value = re.sub(r"[\r\n]", " ", section.text(name)).strip()
+    if _CONTROL.search(value):
+        raise ValueError(f"{section.where}{name} must have no control characters")
+    return value

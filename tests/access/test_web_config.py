@@ -63,6 +63,14 @@ OURS = {
     "no authority": (TLS + "  client_auth_type: RequireAndVerifyClientCert\n", "client_ca_file"),
     "old TLS": (TLS + "  min_version: TLS10\n", "min_version must be one of TLS12, TLS13"),
     "any certificate": (TLS + "  client_auth_type: RequireAnyClientCert\n", "client_auth_type must be one of"),
+    "a header of control characters": (
+        'http_server_config:\n  headers:\n    X-XSS-Protection: "1\\0"\n',
+        "http_server_config.headers.X-XSS-Protection must have no control characters",
+    ),
+    "a hash of a cost that there is not": (
+        f"basic_auth_users:\n  prometheus: {HASH.replace('$04$', '$99$')}\n",
+        "bcrypt",
+    ),
     "a password as it is": (f"basic_auth_users:\n  prometheus: {PASSWORD}\n", "must be the bcrypt hash"),
     "upside down": (TLS + "  min_version: TLS13\n  max_version: TLS12\n", "must not be above"),
 }
@@ -123,6 +131,18 @@ async def test_who_has_no_password_scrapes_nothing_but_health_is_told(web_config
         for health in ("/healthz", "/readyz", "/startupz"):
             assert (await scrape(app, path=health))[0] == 200
         assert (await scrape(app, path="/metrics?x"))[0] == (await scrape(app, path="/%6detrics"))[0] == 401
+
+
+async def test_a_header_that_is_written_over_several_lines_is_one_line_on_every_answer(web_config):
+    """As YAML's blocks have it; a line break within would let no answer out, health neither."""
+    path = web_config(
+        "http_server_config:\n  headers:\n    Content-Security-Policy: |\n      default-src\n      'none'\n"
+    )
+    async with make_app(config(telemetry_web_config=str(path))) as app, aiohttp.ClientSession() as http:
+        for way, status in (("healthz", 200), ("metrics", 200), ("nothing", 404)):
+            async with http.get(f"{app.urls['telemetry'][0]}/{way}") as answer:
+                assert answer.status == status
+                assert answer.headers["Content-Security-Policy"] == "default-src 'none'"
 
 
 async def test_passwords_follow_the_file_and_a_broken_file_changes_nothing(web_config):
