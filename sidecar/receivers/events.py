@@ -7,9 +7,11 @@ turn between two of them.
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
+from itertools import islice
 from operator import itemgetter
 from typing import Annotated, Any, Literal, Protocol, Union, cast
 
@@ -72,6 +74,7 @@ def event_shapes() -> tuple[Shape[Event], Shape[list[Event]]]:
 
 
 _SPLIT = msgspec.json.Decoder(list[msgspec.Raw])
+_LINE = re.compile(rb"\S[^\n]*")
 
 
 @dataclass(slots=True)
@@ -200,7 +203,8 @@ class EventsApi:
 
 def split_lines(body: bytes, limit: int) -> Sequence[bytes]:
     """The lines of NDJSON that are not blank. Raises `TooLarge` where there are more than `limit`."""
-    return _few([line for line in body.split(b"\n") if line.strip()], limit)
+    # Blank ones are passed over without being made: a few packed kilobytes may hold millions.
+    return _few([line[0] for line in islice(_LINE.finditer(body), limit + 1)], limit)
 
 
 def split_array(body: bytes, limit: int) -> Sequence[bytes]:

@@ -2,13 +2,14 @@
 
 import gzip
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from sidecar.budget.commands import EVENTS
 from sidecar.receivers.bodies import TooLarge, Undecodable
-from sidecar.receivers.events import split_array
+from sidecar.receivers.events import split_array, split_lines
 
 NDJSON = "application/x-ndjson"
 
@@ -125,6 +126,19 @@ async def test_two_halves_of_an_event_on_two_lines_are_two_errors(call):
     body = lines(whole[:30].encode(), whole[30:].encode())
     batch = await call("POST", "/v1/events", body, Content_Type=NDJSON)
     assert (batch.body["accepted"], batch.body["rejected"]) == (0, 2)
+
+
+def test_millions_of_blank_lines_are_passed_over_without_being_made():
+    """A few packed kilobytes of them once held the event loop for more than a second."""
+    body = b" \r\n" + b"\n" * 4_000_000 + b'  {"a":1} \r\n\n{}'
+    tracemalloc.start()
+    try:
+        assert [line.strip() for line in split_lines(body, 2)] == [b'{"a":1}', b"{}"]
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(TooLarge):
+        split_lines(body, 1)
 
 
 @pytest.mark.parametrize("media", ["application/json", "application/json; charset=utf-8", NDJSON])
