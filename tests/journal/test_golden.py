@@ -42,3 +42,17 @@ def test_the_first_golden_journal_has_an_entry_of_every_kind_that_its_version_kn
     types = {entry["type"] for session in sessions for entry in session["entries"]}
     assert len(types) == 24
     assert types <= set(codec.ENTRIES)
+
+
+def test_the_golden_journal_of_coding_agents_has_what_the_dimensions_beyond_fixed_quotas_do():
+    golden = next(path for path in GOLDEN if path.stem.endswith("coding_agent"))
+    told = json.loads(golden.with_suffix(".json").read_text("utf-8"))
+    (profile,) = told.pop("profiles").values()
+    assert profile["shares"] is not None
+    assert profile["provider_ratios"] == {"m": 1.25}
+    entries = [entry for session in told.values() for entry in session["entries"]]
+    assert {entry["outcome"] for entry in entries if entry["type"] == "allocated"} >= {"full", "borrowed", "partial"}
+    assert {entry["bound"] for entry in entries if entry["type"] == "bound_exceeded"} == {"budget", "window"}
+    assert {"calibrated", "cleaned_up", "learned", "shares_adjusted", "task_completed"} <= {e["type"] for e in entries}
+    parts = [part for session in told.values() for part in session["report"]["components"].values()]
+    assert any(part["borrowed_tokens"] for part in parts), "no loan is open when it ends"

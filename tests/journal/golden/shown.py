@@ -6,11 +6,17 @@ from typing import Any
 from sidecar.budget.report import item_reply, report
 from sidecar.journal import codec
 from sidecar.ledger import Ledger
+from sidecar.receivers.profiles import profile_reply
 
 
 async def shown(ledger: Ledger) -> Any:
-    """Report, items, directives' numbers, archive with contents, remembered ids and entries, session by session."""
-    everything: dict[str, Any] = {}
+    """Report, items, directives' numbers, archive with contents, remembered ids and entries, session by session.
+
+    And what is known of agents.
+    """
+    everything: dict[str, Any] = {
+        "profiles": {agent: profile_reply(agent, profile) for agent, profile in (await ledger.profiles()).items()}
+    }
     for summary in await ledger.sessions():
         id = summary["session"]
         session = (await ledger.view(id)).session

@@ -1,7 +1,8 @@
-"""Write the golden journal of the present format, by hand and once: `python tests/journal/golden/write.py VERSION`.
+"""Write a golden journal of the present format, by hand, once: `python tests/journal/golden/write.py VERSION [STORY]`.
 
-It has an entry of every kind, and beside it what a program must show of it, now and in every later version. A golden
-file is never written again: what it holds is out there.
+Each story has what a program must show of it beside it, now and in every later version. The first has an entry of every
+kind; `coding_agent` is what the dimensions beyond fixed quotas do: loans, marks, calibration, and what is learned. A
+golden file is never written again: what it holds is out there.
 """
 
 import asyncio
@@ -84,18 +85,68 @@ STORY: list[list[tuple[str, c.Command]]] = [
 ]
 
 
-async def write(path: Path) -> None:
+def window(*items: tuple[str, str, int], **more: object) -> c.SyncWindow:
+    return c.SyncWindow(items=[c.WindowItem(id=id, kind=kind, tokens=tokens) for id, kind, tokens in items], **more)  # type: ignore[arg-type]
+
+
+READ = [(f"read-{number}", "tool_result", 9_000) for number in range(12)]
+SYSTEM = ("system", "prompt", 18_000)
+
+
+def turns(session: str, count: int) -> list[tuple[str, c.Command]]:
+    """Model calls, each reading one thing more, billed a quarter above what is counted."""
+    calls: list[tuple[str, c.Command]] = []
+    for number in range(1, count + 1):
+        shown = [SYSTEM, *READ[:number]]
+        calls.append((session, window(*shown)))
+        calls.append((session, c.ReportUsage(total=sum(tokens for *_, tokens in shown) * 5 // 4)))
+    return calls
+
+
+# Loans, marks and calibration; a session that learns, one that starts from that, one that is observed.
+CODING_AGENT: list[list[tuple[str, c.Command]]] = [
+    [
+        ("learning", c.OpenSession(agent="coder", preset="coding-agent", model="m", id="open")),
+        *turns("learning", 7),
+        ("learning", c.PlanTasks(tasks=[c.TaskSpec(id="t", files=["a", "b"], agents=["c"], estimated_minutes=9.0)])),
+        *[("learning", c.RequestAllocation(component="agent_context", tokens=2_800)) for _ in range(8)],
+        ("learning", c.CompleteTask(task="t", actual={"working_memory": 6_000, "agent_context": 16_800})),
+        ("learning", c.CloseSession()),
+    ],
+    [
+        ("lending", c.OpenSession(agent="coder", preset="coding-agent", model="m")),
+        *turns("lending", 10),
+        ("lending", c.PutItem(item=item("plan", "plan", 4_000, content="First this, then that."))),
+        ("lending", c.RequestAllocation(component="interaction_buffer", tokens=14_000, request_id="loan")),
+        ("lending", c.ChangeSession(total_tokens=190_000)),
+        ("marks", c.OpenSession(agent="coder", preset="coding-agent", model="n", total_tokens=120_000)),
+        *turns("marks", 12),
+        ("marks", c.Acknowledge(through=1)),
+        ("marks", c.RestoreItem(item="read-0", request_id="again")),
+        ("watched", c.OpenSession(agent="coder", preset="coding-agent", model="m", mode="observed")),
+        ("watched", c.ReportUsage(components={"working_memory": 90_000}, total=120_000)),
+    ],
+    [
+        ("lending", c.RequestAllocation(component="knowledge_base", tokens=6_000, request_id="own")),
+        ("lending", c.RequestAllocation(component="agent_context", tokens=30_000, request_id="more")),
+    ],
+]
+STORIES = {"": STORY, "coding_agent": CODING_AGENT}
+
+
+async def write(path: Path, story: list[list[tuple[str, c.Command]]]) -> None:
     now = [NOW]
     ledger = Ledger(SqliteJournal(path), clock=lambda: now[0])
     await ledger.start()
-    for hour in STORY:
+    for hour in story:
         for session, command in hour:
             try:
                 await ledger.handle(session, command)
             except BudgetError as error:
                 print(f"{command}: {error}", file=sys.stderr)
         now[0] += HOUR
-    types = {each.entry.type for s in ("managed", "observed", "closed") for each in await ledger.entries(s, limit=1000)}
+    sessions = {session for hour in story for session, _ in hour}
+    types = {each.entry.type for s in sessions for each in await ledger.entries(s, limit=1000)}
     print("without:", *sorted(set(ENTRIES) - types), file=sys.stderr)
     expected = await shown(ledger)
     await ledger.stop()
@@ -107,4 +158,5 @@ async def write(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(write(Path(__file__).with_name(f"v{sys.argv[1]}.journal")))
+    named = "_".join(sys.argv[1:])
+    asyncio.run(write(Path(__file__).with_name(f"v{named}.journal"), STORIES["".join(sys.argv[2:])]))
