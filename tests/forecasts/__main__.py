@@ -82,7 +82,7 @@ def of_windows(found: list[Miss]) -> None:
         ]
         for name in COMPONENTS
     ]
-    table("Components, in points of their standard budgets (judge)", ["component", *heads[2:-1]], rows)
+    table("Components, in points of their own budgets, as learned (judge)", ["component", *heads[2:-1]], rows)
 
 
 def of_tasks(found: list[Guess]) -> None:
