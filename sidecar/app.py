@@ -135,7 +135,13 @@ class Sidecar:
             clock=clock,
             admit=self.entrance.guard.admit,
         )
-        self.stream = StreamApi(self.ledger, self.feed, dropped=self.exporter.dropped, most=config.max_streams)
+        self.stream = StreamApi(
+            self.ledger,
+            self.feed,
+            dropped=self.exporter.dropped,
+            most=config.max_streams,
+            admits=lambda request: self.entrance.guard.admits(request, "read"),
+        )
         self.sessions = SessionApi(
             self.ledger,
             max_body_bytes=config.max_body_bytes,

@@ -66,6 +66,14 @@ class Guard:
         if self._tokens is not None:
             self._check_token(self._tokens, request, scope)
 
+    def admits(self, request: web.Request, scope: Scope) -> bool:
+        """Whether a request that is being answered would still pass: what it showed may have been withdrawn."""
+        try:
+            self.admit(request, scope)
+        except (Forbidden, Unauthenticated):
+            return False
+        return True
+
     def _check_host(self, request: web.Request) -> None:
         given = request.headers.get(HOST)
         if given is None or given in self._known:  # HTTP/1.0, which no browser speaks

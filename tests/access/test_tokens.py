@@ -220,3 +220,18 @@ def test_no_token_is_kept_in_memory(tmp_path):
     tokens = tokens_of(tmp_path, read=READ)
     assert READ not in str(vars(tokens))
     assert READ.encode() not in b"".join(tokens._scopes)
+
+
+async def test_a_stream_ends_before_it_tells_anything_to_a_token_that_was_withdrawn(app, http, token_files):
+    other = "another-0123456789abcdef"
+    async with http.get("/v1/stream", headers=bearer(READ)) as stream, asyncio.timeout(20):
+        assert stream.status == 200
+        async with http.put("/v1/sessions/told", json={}, headers=bearer(WRITE)):
+            told = b""
+            while b"told" not in told:
+                told += await stream.content.readany()
+        await asyncio.to_thread(Path(token_files["read_tokens"][0]).write_text, f"{other}\n")
+        for refresh in app.entrance._refreshing:  # as it does each second
+            refresh()
+        async with http.put("/v1/sessions/secret", json={}, headers=bearer(WRITE)):
+            assert b"secret" not in await stream.content.read()

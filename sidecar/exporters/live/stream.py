@@ -26,7 +26,10 @@ PATIENCE = 30.0  # seconds that a client may leave what was written untaken
 
 
 class StreamApi:
-    """The streams that are read now. `dropped` counts what a reader was too slow for."""
+    """The streams that are read now. `dropped` counts what a reader was too slow for.
+
+    `admits`: whether who reads may still do so, asked before each write; a stream outlives a token that was withdrawn.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class StreamApi:
         most: int = STREAMS,
         heartbeat: float = HEARTBEAT,
         patience: float = PATIENCE,
+        admits: Callable[[web.Request], bool] = lambda _: True,
     ) -> None:
         self._ledger = ledger
         self._feed = feed
@@ -44,6 +48,7 @@ class StreamApi:
         self._most = most
         self._heartbeat = heartbeat
         self._patience = patience
+        self._admits = admits
         self._writers: set[EventWriter] = set()
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -72,7 +77,7 @@ class StreamApi:
             if reports is not None and session is None:
                 await reports.begin()
             await writer.begin(follower.id)
-            await self._send(writer, follower, reports)
+            await self._send(request, writer, follower, reports)
         except Gone:
             pass
         except JournalError:
@@ -95,13 +100,17 @@ class StreamApi:
     def _missed(self, count: int) -> None:
         self._dropped("stream_event", "queue_full", count)
 
-    async def _send(self, writer: EventWriter, follower: Follower, reports: Reports | None) -> None:
+    async def _send(
+        self, request: web.Request, writer: EventWriter, follower: Follower, reports: Reports | None
+    ) -> None:
         now = asyncio.get_running_loop().time
         beat = now() + self._heartbeat
         while not self._feed.closed:
             data = b"".join(await follower.news())
             if reports is not None:
                 data += await reports.next()
+            if not self._admits(request):
+                return
             if data:
                 await writer.write(data)
                 beat = now() + self._heartbeat
