@@ -25,6 +25,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
+NO_RECORDING = " (is it a recording? Transcripts of agents are for `audit`)"
+
+
 class RecordingError(Exception):
     """A recording cannot be read: the text names the file, the line, the field and the rule."""
 
@@ -151,7 +154,8 @@ def _lines(path: Path, text: bytes) -> Iterator[_Line]:
             decoded = decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             # msgspec already tells the field and the rule ("Expected `int` >= 0 - at `$.tokens`").
-            raise RecordingError(f"{path}:{number}: {str(error).replace('$.', '')}") from error
+            hint = NO_RECORDING if number == 1 else ""
+            raise RecordingError(f"{path}:{number}: {str(error).replace('$.', '')}{hint}") from error
         if decoded.kind not in STEP_KINDS:
             raise RecordingError(f"{path}:{number}: Expected one of {', '.join(STEP_KINDS)} - at `kind`")
         yield decoded

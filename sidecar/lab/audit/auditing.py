@@ -42,6 +42,7 @@ def audit(files: Sequence[Path], arms: Sequence[Arm], *, each: Callable[[str], N
 
 def _nothing(notes: Notes) -> str:
     """Why there is nothing to show, with the first example."""
-    looked = f"none of {notes.files + notes.foreign_files:,} files holds a conversation"
+    files = notes.files + notes.foreign_files
+    looked = "the file holds no conversation" if files == 1 else f"none of {files:,} files holds a conversation"
     first = next(iter([*notes.foreign, *notes.broken]), None)
     return f"{looked} (first: {first})" if first else looked
