@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from sidecar.budget.commands import Source
-from sidecar.budget.items import Item, Kind
+from sidecar.budget.items import DERIVED, Item, Kind
 from sidecar.budget.policy import Component, Mode, Step
 
 Trigger: TypeAlias = Literal["allocation", "target", "prediction", "manual"]
@@ -134,6 +134,7 @@ class ItemPut(Entry):
     """The window holds this item, new or changed. `claimed`: tokens taken over from the grant of request `claims`.
 
     `readmitted`: its size, if it had been archived before. `granted`: it came in by a request, not as a fact.
+    `replaces`: a content of the item may have to be forgotten now; that is for the journal to do, not to remember.
     """
 
     type = "item_put"
@@ -145,6 +146,7 @@ class ItemPut(Entry):
     readmitted: int = 0
     granted: bool = False
     restored: bool = False
+    replaces: bool = field(default=True, compare=False, metadata=DERIVED)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -100,6 +100,7 @@ def hold(
             readmitted=item.tokens if before is None and item.id in session.gone else 0,
             granted=granted,
             restored=restored,
+            replaces=before is not None and (before.content not in (None, item.content) or session.epoch > 1),
         )
     )
 

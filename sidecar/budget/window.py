@@ -1,5 +1,6 @@
 """Window sync and acknowledgement: how the ledger follows what the host's window really holds (SPEC 3.6, 3.7)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -89,9 +90,7 @@ def sync_window(turn: Turn, command: SyncWindow) -> WindowReply:
         for id in [id for id in held.items if id not in shown]:
             remove(turn, id, reason=GONE)
     known = _known(session)
-    total = 0
     for index, window_item in enumerate(command.items):
-        total += window_item.tokens
         item = known.get(window_item.id)
         if item is None:
             if window_item.id not in session.directed:  # else its removal waits for the host
@@ -102,9 +101,10 @@ def sync_window(turn: Turn, command: SyncWindow) -> WindowReply:
                     claims=window_item.claims,
                     content=window_item.content,
                 )
-        elif item.tokens != window_item.tokens or window_item.id in more:
+        elif item.tokens != window_item.tokens or (window_item.id in more and _says_anything_new(item, window_item)):
             _follow(turn, item, window_item, index)
     _release_unclaimed(turn)
+    total = sum([window_item.tokens for window_item in command.items])
     turn.emit(WindowSynced(time=turn.at, host=turn.host, items=len(shown), tokens=total, through=command.through))
     note_compaction(turn, before)
     turn.settle()
@@ -117,47 +117,55 @@ def _checked(session: Session, command: SyncWindow) -> tuple[dict[str, WindowIte
 
     `Invalid` before anything is changed: doubles, new items without a kind, and what is wrong with a single item.
     """
+    items = command.items
+    shown = {item.id: item for item in items}
+    if len(shown) < len(items):
+        _refuse_double(items)
     known = _known(session)
-    shown: dict[str, WindowItem] = {}
-    more: set[str] = set()
-    for index, window_item in enumerate(command.items):
-        id = window_item.id
-        if id in shown:
-            raise Invalid(f"items[{index}].id {id!r} is in the window twice", path=f"items[{index}].id")
-        shown[id] = window_item
-        if window_item.kind is None and id not in known and id not in session.directed:
+    strange = {id for id in shown.keys() - known.keys() if shown[id].kind is None and id not in session.directed}
+    for index, item in enumerate(items if strange else ()):
+        if item.id in strange:
             raise Invalid(
-                f"items[{index}].kind is required: item {id!r} is new to the ledger", path=f"items[{index}].kind"
+                f"items[{index}].kind is required: item {item.id!r} is new to the ledger", path=f"items[{index}].kind"
             )
-        if not _says_more(window_item):
-            continue
-        more.add(id)
-        if window_item.created_at is not None:
-            parse_time(window_item.created_at, path=f"items[{index}].created_at")
-        if window_item.last_accessed_at is not None:
-            parse_time(window_item.last_accessed_at, path=f"items[{index}].last_accessed_at")
-        if window_item.doc_tokens is not None:
-            doc_tokens(window_item.doc_tokens, window_item.tokens, path=f"items[{index}].doc_tokens")
-    return shown, more
+    more = _saying_more(items)
+    for index, item in more:
+        if item.created_at is not None:
+            parse_time(item.created_at, path=f"items[{index}].created_at")
+        if item.last_accessed_at is not None:
+            parse_time(item.last_accessed_at, path=f"items[{index}].last_accessed_at")
+        if item.doc_tokens is not None:
+            doc_tokens(item.doc_tokens, item.tokens, path=f"items[{index}].doc_tokens")
+    return shown, {item.id for _, item in more}
 
 
-def _says_more(item: WindowItem) -> bool:
-    """Whether it says more than its size. Mostly not; written out, because this is half the time of a sync."""
-    return not (
-        item.kind is None
-        and item.component is None
-        and item.created_at is None
-        and item.last_accessed_at is None
-        and item.completed is None
-        and item.pinned is None
-        and item.group is None
-        and item.path is None
-        and item.fingerprint is None
-        and item.full is None
-        and item.doc_tokens is None
-        and item.claims is None
-        and item.content is None
-    )
+def _refuse_double(items: Sequence[WindowItem]) -> None:
+    seen: set[str] = set()
+    for index, item in enumerate(items):
+        if item.id in seen:
+            raise Invalid(f"items[{index}].id {item.id!r} is in the window twice", path=f"items[{index}].id")
+        seen.add(item.id)
+
+
+def _saying_more(items: Sequence[WindowItem]) -> list[tuple[int, WindowItem]]:
+    """Those that say more than their size. Mostly none do; written out, because this is half the time of a sync."""
+    return [
+        (index, item)
+        for index, item in enumerate(items)
+        if item.kind is not None
+        or item.component is not None
+        or item.created_at is not None
+        or item.last_accessed_at is not None
+        or item.completed is not None
+        or item.pinned is not None
+        or item.group is not None
+        or item.path is not None
+        or item.fingerprint is not None
+        or item.full is not None
+        or item.doc_tokens is not None
+        or item.claims is not None
+        or item.content is not None
+    ]
 
 
 def _known(session: Session) -> dict[str, Item]:
@@ -212,7 +220,7 @@ def _new(turn: Turn, said: WindowItem, index: int) -> Item:
 
 def _follow(turn: Turn, item: Item, said: WindowItem, index: int) -> None:
     """An item that the ledger holds already: its size and whatever else the window says of it."""
-    changes = {} if _says_nothing_new(item, said) else _changes(turn, item, said)
+    changes = _changes(turn, item, said)
     item, tokens = _overtake(turn, item, said.tokens, changed=bool(changes))
     if changes:
         turn.protected.add(item.id)
@@ -283,9 +291,9 @@ def _changes(turn: Turn, item: Item, said: WindowItem) -> dict[str, Any]:
     return changes
 
 
-def _says_nothing_new(item: Item, said: WindowItem) -> bool:
-    """Whether there is surely no change. A host may say everything of all items each time, so it is written out."""
-    return (
+def _says_anything_new(item: Item, said: WindowItem) -> bool:
+    """Whether there may be a change besides the size. A host may say everything of all items each time: written out."""
+    return not (
         (said.kind is None or said.kind == item.kind)
         and (said.component is None or said.component == item.component)
         and (said.completed is None or said.completed == item.completed)
@@ -296,6 +304,7 @@ def _says_nothing_new(item: Item, said: WindowItem) -> bool:
         and (said.full is None or said.full == item.full)
         and (said.doc_tokens is None or said.doc_tokens == item.doc_tokens)
         and said.created_at is None
+        and said.last_accessed_at is None
         and said.claims is None
         and said.content is None
     )

@@ -60,7 +60,7 @@ def operations(frame: Frame) -> Iterator[Operation]:
             case ItemPut(item=item):
                 if version in frame.contents:
                     yield Keep(item=item.id, version=version, text=frame.contents[version])
-                if not entry.new:
+                if entry.replaces and not entry.new:
                     yield Forget(item=item.id, held=item.content)
             case CleanedUp():
                 for action in entry.actions:

@@ -8,7 +8,7 @@ import pytest
 from sidecar.budget.commands import CleanUp, ReportUsage, WindowItem
 from sidecar.budget.entries import DirectivesUndone, ItemPut, ItemRemoved, ItemResized, WindowSynced
 from sidecar.budget.errors import Invalid
-from sidecar.budget.window import _says_more
+from sidecar.budget.window import _saying_more
 from tests.budget.desk import HOUR, NOW, Desk
 
 
@@ -258,4 +258,4 @@ def test_an_access_shown_is_followed_and_never_goes_back(desk):
 @pytest.mark.parametrize("field", [each.name for each in fields(WindowItem) if each.name not in ("id", "tokens")])
 def test_whatever_a_window_says_beyond_sizes_is_seen(field):
     said: dict[str, Any] = {field: 0}
-    assert _says_more(WindowItem(id="a", tokens=1, **said))
+    assert _saying_more([WindowItem(id="a", tokens=1, **said)])
