@@ -23,8 +23,6 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-
-
 NO_RECORDING = " (is it a recording? Transcripts of agents are for `audit`)"
 
 
