@@ -314,6 +314,13 @@ def test_every_write_answers_what_the_contract_says(host):
     assert host.call("POST", f"{host.path}/allocations", {"component": "working_memory", "tokens": 5})[0] == 409
 
 
+def test_an_event_opens_a_managed_session(program):
+    event = {"type": "put_item", "session": "by-event", "item": {"id": "x", "kind": "file", "tokens": 5}}
+    assert program("POST", "/v1/events", [event])[1]["accepted"] == 1
+    report = program("GET", "/v1/sessions/by-event")[1]
+    assert (report["mode"], report["components"]["working_memory"]["used_tokens"]) == ("managed", 5)
+
+
 def test_metrics_of_the_process_are_there(program):
     with urllib.request.urlopen(f"{program.urls['telemetry']}/metrics", timeout=20) as answer:
         shown = answer.read().decode()
