@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench fuzz chart dashboards reference lock image backends release tools clean
+.PHONY: help venv test demo lint format bench crash fuzz soak sbom chart dashboards reference lock image backends release tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,20 @@ crash: .venv/dev.stamp tools ## kill the real process 200 times, replicas 50 tim
 fuzz: .venv/dev.stamp ## try hostile input for minutes, other input each time (ARGS="--minutes 30 --seed 1")
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --only-binary atheris -e '.[fuzz]' || true
 	$(BIN)/python -m tests.hostile.fuzz $(ARGS)
+
+MINUTES ?= 20
+soak: .venv/dev.stamp ## run a real sidecar at half load with faults, and hold its ledger against its clients' account
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+# In an environment that has what the image has, and nothing else.
+sbom: .venv/dev.stamp ## list what the image is made of, with licences: sbom.cdx.json, THIRD-PARTY.md (downloads)
+	@$(PIP) install cyclonedx-bom
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
+	$(BIN)/python -m venv --without-pip "$$folder/image"
+	$(PIP) --python "$$folder/image/bin/python" install --no-deps --require-hashes -r requirements.txt
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --short-PURLs \
+	    -o "$$folder/found.json" "$$folder/image/bin/python"
+	$(BIN)/python .ci/sbom.py "$$folder/found.json"
 
 # For every platform and any Python from that of the image on; `uv` resolves for others than it runs on.
 lock: .venv/dev.stamp ## choose the versions that the image is built from, with their hashes
