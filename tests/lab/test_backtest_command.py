@@ -105,10 +105,13 @@ def test_what_is_wrong_is_said_before_anything_runs(arguments, said, capsys):
     assert "sessions run" not in shown.err
 
 
-def test_a_picture_that_cannot_be_written_is_said_to_be_so(tmp_path, capsys):
-    options = ["--preset", "standard", "--jobs", "1", "--plot", str(tmp_path / "none" / "out.svg")]
+@pytest.mark.parametrize("option", ["--plot", "--json"])
+@pytest.mark.parametrize(("place", "why"), [("none/out", "No such file or directory"), ("", "Is a directory")])
+def test_what_cannot_be_written_is_said_before_anything_runs(option, place, why, tmp_path, capsys):
+    options = ["--preset", "standard", "--jobs", "1", option, str(tmp_path / place)]
     assert main(["backtest", str(few()[0]), *options]) == 2
-    assert "cannot be written: No such file" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert shown.err == f"backtest: {tmp_path / place}: cannot be written: {why}\n"
 
 
 def test_the_table_marks_which_aims_are_met(made):

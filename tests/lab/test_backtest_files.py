@@ -1,10 +1,17 @@
 """A policy from a file: what it takes from its base, and what it says when it is wrong."""
 
+import re
+from pathlib import Path
+from textwrap import dedent
+
 import pytest
 
 from sidecar.budget.policy import PRESETS
+from sidecar.lab.backtest import files
 from sidecar.lab.backtest.arms import NAMES, arms
 from sidecar.lab.backtest.files import PolicyError, read_policy
+
+README = Path(files.__file__).with_name("README.md")
 
 
 @pytest.fixture
@@ -44,6 +51,13 @@ def test_a_policy_is_its_base_and_what_the_file_says_otherwise(write):
     assert policy.components["interaction_buffer"].target.high == 0.9
     assert policy.components["interaction_buffer"].target.low == standard.components["interaction_buffer"].target.low
     assert policy.components["knowledge_base"] == standard.components["knowledge_base"]
+
+
+@pytest.mark.parametrize("page", [files.__doc__, README.read_text(encoding="utf-8")], ids=["module", "README"])
+def test_the_policy_that_a_page_shows_can_be_read(page, write):
+    (example,) = re.findall(r"^ *base = .*\n(?: *[a-z_.]+ = .*\n)+", page, re.MULTILINE)
+    policy = read_policy(write(dedent(example)))
+    assert policy.cleanup.evict_count == 10
 
 
 def test_a_file_that_says_nothing_is_the_standard_under_another_name(write):

@@ -1,6 +1,7 @@
 """`backtest`: run recorded sessions under several policies, and show them side by side."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -80,6 +81,8 @@ async def run(args: argparse.Namespace) -> int:
     )
     try:
         contest.arms()
+        for path in (args.json, args.plot):
+            _writable(path)
         courses = await _courses(args.files, args.part)
         outcome = await _compare(courses, contest, jobs=args.jobs)
         told = json.dumps(document(outcome), indent=1) + "\n" if args.json or args.format == "json" else ""
@@ -97,6 +100,14 @@ async def run(args: argparse.Namespace) -> int:
         return WRONG
     print(told.rstrip("\n") if args.format == "json" else table(outcome, Style.of(sys.stdout)))
     return 0
+
+
+def _writable(path: Path | None) -> None:
+    """Know before a minute's work whether its result has a place; what is there stays as it is until then."""
+    if path is None or (path.parent.is_dir() and not path.is_dir()):
+        return
+    code = errno.EISDIR if path.is_dir() else errno.ENOENT
+    raise OSError(code, os.strerror(code), str(path))
 
 
 async def _courses(sources: Sequence[str], part: str) -> list[Course]:

@@ -3,7 +3,8 @@
     base = "coding-agent"
     overall_target.high = 0.80
     cleanup.evict_count = 10
-    components.working_memory.share = 0.40
+    components.working_memory.share = 0.60
+    components.knowledge_base.share = 0.16
     adapt.interval = "off"
 
 The keys are the fields of `Policy` and of the dataclasses inside it, whatever they are; "off" is None.
