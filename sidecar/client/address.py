@@ -1,16 +1,14 @@
 """Where the sidecar listens: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`."""
 
 import os
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 DEFAULT = "http://127.0.0.1:8321"
 VARIABLE = "TOKEN_BUDGET_URL"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A host and port, by TLS or not, or a path of a Unix socket."""
 
     host: str = ""

@@ -5,10 +5,9 @@ reply; on an asynchronous one it returns an awaitable of the same reply. So ther
 """
 
 import json
-import uuid
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, overload
 from urllib.parse import quote, urlencode
 
 from sidecar.client.replies import (
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 P = ParamSpec("P")
+TOLD = ("accepted", "rejected")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[R]):
+class Call(NamedTuple, Generic[R]):
     """One call of a session. Every call may be repeated: what is no absolute statement carries an id.
 
     `offline` makes the reply of a client that fails open (None: there is none, and `Away` is raised); `events` are
-    the facts that are kept and told later.
+    the facts that are kept and told later. `fields`: without them an answer is not the sidecar's.
     """
 
     method: str
@@ -47,6 +46,7 @@ class Call(Generic[R]):
     offline: Callable[[], R] | None = None
     events: tuple[Mapping[str, Any], ...] = ()
     opens: bool = False
+    fields: tuple[str, ...] = ()
 
     def request(self, headers: Mapping[str, str]) -> Request:
         """The request that makes this call."""
@@ -83,7 +83,7 @@ class operation(Generic[P, R]):  # noqa: N801 - a decorator
 
 def fresh_id() -> str:
     """An id by which a repetition is recognized."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 class SessionCalls:
@@ -138,6 +138,7 @@ class SessionCalls:
             path=self._path("window"),
             body=body if time is None else {**body, "time": time},
             offline=lambda: {"directives": [], "offline": True},
+            fields=("directives",),
         )
 
     @operation
@@ -161,6 +162,7 @@ class SessionCalls:
             path=self._path("allocations"),
             body=body,
             offline=lambda: _granted(component, tokens),
+            fields=("outcome", "granted"),
         )
 
     @operation
@@ -173,19 +175,20 @@ class SessionCalls:
             body={"item": dict(item), "request_id": request_id},
             offline=lambda: _granted(item.get("component", "working_memory"), item["tokens"]),
             events=({"type": "put_item", "session": self.id, "id": request_id, "item": dict(item)},),
+            fields=("outcome", "granted"),
         )
 
     @operation
     def tell(self, *events: Mapping[str, Any]) -> Call[BatchReply]:
         """Tell facts (`put_item`, `touch_item`, `complete_item`, ...); offline they are kept for later."""
         told = tuple({"session": self.id, "id": fresh_id(), **event} for event in events)
-        return Call(method="POST", path="/v1/events", body=told, offline=_kept, events=told)
+        return Call(method="POST", path="/v1/events", body=told, offline=_kept, events=told, fields=TOLD)
 
     @operation
     def billed(self, tokens: int) -> Call[BatchReply]:
         """Tell what the provider billed for the window: the last call's whole input (SPEC 3.9)."""
         event = {"type": "report_usage", "session": self.id, "id": fresh_id(), "total": tokens, "source": "exact"}
-        return Call(method="POST", path="/v1/events", body=[event], offline=_kept)  # soon stale: not kept
+        return Call(method="POST", path="/v1/events", body=[event], offline=_kept, fields=TOLD)  # soon stale: not kept
 
     @operation
     def acknowledge(
@@ -204,7 +207,8 @@ class SessionCalls:
         self, *, q: str | None = None, component: Component | None = None, limit: int = 20, after: str | None = None
     ) -> Call[ArchivePage]:
         """Archived items, or those that have the text `q`."""
-        return Call(method="GET", path=self._path("archive", q=q, component=component, limit=limit, after=after))
+        path = self._path("archive", q=q, component=component, limit=limit, after=after)
+        return Call(method="GET", path=path, fields=("items", "next"))
 
     @operation
     def archived(self, item: str) -> Call[ArchiveRecord]:
@@ -215,7 +219,8 @@ class SessionCalls:
     def restore(self, item: str, *, request_id: str | None = None) -> Call[RestoreReply]:
         """Ask to bring an archived item back at its first size."""
         body = {"request_id": request_id or fresh_id()}
-        return Call(method="POST", path=self._path("archive", item, "restore"), body=body)
+        path = self._path("archive", item, "restore")
+        return Call(method="POST", path=path, body=body, fields=("item", "outcome"))
 
     @operation
     def call(self, method: str, /, *parts: str, body: Any = None, **query: Any) -> Call[Any]:

@@ -4,38 +4,37 @@
 (`OSError`, `BadAnswer`). A blocking and an asynchronous driver do what it says, so all rules stand here once.
 """
 
-import logging
+import contextlib
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from sidecar.client.calls import Call
+from sidecar.client.calls import TOLD, Call
 from sidecar.client.errors import Away, BadAnswer, Refused
 from sidecar.client.replies import Report
 from sidecar.client.wire import Answer, Request
 
+if TYPE_CHECKING:
+    import logging
+
 R = TypeVar("R")
-log = logging.getLogger(__name__)
 
 BUSY = frozenset({429, 502, 503, 504})  # SPEC section 4: overloaded, or the journal is away; what proxies say likewise
-CREATED, UNAUTHENTICATED, UNKNOWN, CONFLICT = 201, 401, 404, 409
+CREATED, WRONG, UNAUTHENTICATED, UNKNOWN, CONFLICT, FAULT = 201, 400, 401, 404, 409, 500
 BATCH, BATCH_TEXT = 500, 1_000_000  # events told at once, and characters in them: a body has 8 MiB at most
 FIRST_PAUSE, FIRST_REST = 0.05, 0.5  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send this, and have the answer by the deadline (in `Courses.clock`'s seconds)."""
 
     request: Request
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """Wait so many seconds."""
 
     seconds: float
@@ -111,7 +110,7 @@ class Courses:
                 yield from self._open(session, deadline)
             if self.kept:
                 yield from self._tell_kept(deadline)
-            reply: R = (yield from self._reopening(session, call, deadline)).json()
+            reply: R = _reply(call, (yield from self._reopening(session, call, deadline)))
             if call.opens:
                 self._opened.add(session.id)
             return reply
@@ -119,7 +118,7 @@ class Courses:
             if not self.fail_open or call.offline is None:
                 raise
             self.absences += 1
-            log.debug("going on without the sidecar: %s", away)
+            _log().debug("going on without the sidecar: %s", away)
             self._keep(call.events)
             return call.offline()
 
@@ -136,7 +135,7 @@ class Courses:
             if refused.status != CONFLICT:
                 raise
             created = False
-            log.debug("%s", refused)
+            _log().debug("%s", refused)
         self._opened.add(session.id)
         return created
 
@@ -170,12 +169,16 @@ class Courses:
                     return answer
                 if answer.status == UNAUTHENTICATED:
                     self._rest_from_now()
-                    log.warning("the sidecar does not know this client: %s", _refusal(answer).detail)
+                    _log().warning("the sidecar does not know this client: %s", _refusal(answer).detail)
                     raise Away(f"{request.method} {request.path}: {answer.status}")
-                if answer.status not in BUSY:
+                if WRONG <= answer.status < FAULT and answer.status not in BUSY:
                     raise _refusal(answer)
+                if answer.status not in BUSY:  # a fault there, or no sidecar at all: no better the next moment
+                    self._rest_from_now()
+                    _log().warning("the sidecar fails: %s", _refusal(answer))
+                    raise BadAnswer(f"{request.method} {request.path}: {answer.status}")
                 trouble, wait = f"{answer.status}", _retry_after(answer.headers)
-            wait = pause if wait is None else wait
+            wait = pause if wait is None else max(wait, pause)
             if self.clock() + wait >= deadline:
                 self._rest_from_now()
                 raise Away(f"{request.method} {request.path}: {trouble}")
@@ -190,32 +193,51 @@ class Courses:
 
     def _keep(self, events: tuple[Mapping[str, Any], ...]) -> None:
         self.kept.extend(events)
-        while len(self.kept) > self._size:
-            self.kept.popleft()
-            self.dropped += 1
+        with contextlib.suppress(IndexError):  # another thread was faster
+            while len(self.kept) > self._size:
+                self.kept.popleft()
+                self.dropped += 1
 
     def _next_batch(self) -> list[Mapping[str, Any]]:
         batch: list[Mapping[str, Any]] = []
         text = 0
-        while self.kept and len(batch) < BATCH and text < BATCH_TEXT:
-            batch.append(self.kept.popleft())
-            text += len(str(batch[-1].get("item", "")))
+        with contextlib.suppress(IndexError):  # none is left
+            while len(batch) < BATCH and text < BATCH_TEXT:
+                batch.append(self.kept.popleft())
+                text += len(str(batch[-1].get("item", "")))
         return batch
 
     def _tell_kept(self, deadline: float) -> Doing[None]:
         """Tell what was kept, oldest first. Their ids make it harmless to tell a batch again."""
         while self.kept:
             batch = self._next_batch()
+            if not batch:
+                break
+            call: Call[Any] = Call(method="POST", path="/v1/events", body=batch, fields=TOLD)
             try:
-                answer = yield from self._exchange(Call(method="POST", path="/v1/events", body=batch), deadline)
+                reply = _reply(call, (yield from self._exchange(call, deadline)))
             except Refused as refused:  # telling it again would not make it better
                 self.rejected += len(batch)
-                log.warning("the sidecar refused %d facts: %s", len(batch), refused)
+                _log().warning("the sidecar refused %d facts: %s", len(batch), refused)
             except BaseException:
                 self.kept.extendleft(reversed(batch))
                 raise
             else:
-                self.rejected += int(answer.json().get("rejected", 0))
+                self.rejected += int(reply["rejected"])
+
+
+def _log() -> "logging.Logger":
+    import logging  # as slow as the sockets: a hook that starts anew at each step seldom has a word to say
+
+    return logging.getLogger(__name__)
+
+
+def _reply(call: Call[Any], answer: Answer) -> Any:
+    """What was answered. Raises `BadAnswer` where it is not what the sidecar answers to this call."""
+    reply = answer.json()
+    if call.fields and not (isinstance(reply, dict) and all(field in reply for field in call.fields)):
+        raise BadAnswer(f"the answer to {call.method} {call.path} has no {' and '.join(call.fields)}")
+    return reply
 
 
 def _refusal(answer: Answer) -> Refused:

@@ -11,19 +11,22 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import StructuredTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from langgraph.config import get_config
-from langgraph.runtime import Runtime
 from typing_extensions import override
 
 from sidecar.client import recall
 from sidecar.client.driving import adrive, drive
+from sidecar.client.extras import Extra
 from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, path_of
 from sidecar.client.threads import Thread, Threads
+
+with Extra("langchain"):
+    from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
+    from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+    from langchain_core.runnables import RunnableConfig
+    from langchain_core.tools import StructuredTool
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+    from langgraph.config import get_config
+    from langgraph.runtime import Runtime
 
 
 class TokenBudget(AgentMiddleware[AgentState[Any], Any, Any]):
@@ -64,8 +67,7 @@ class TokenBudget(AgentMiddleware[AgentState[Any], Any, Any]):
         response = handler(request.override(messages=_rendered(request.messages, plan.shown[len(fixed) :])))
         billed = _billed(response)
         if billed:
-            thread.window.learn(billed)
-            thread.session.billed(billed)
+            drive(thread.session, thread.window.billed(thread.session, billed))
         return response
 
     @override
@@ -79,8 +81,7 @@ class TokenBudget(AgentMiddleware[AgentState[Any], Any, Any]):
         response = await handler(request.override(messages=_rendered(request.messages, plan.shown[len(fixed) :])))
         billed = _billed(response)
         if billed:
-            thread.window.learn(billed)
-            await thread.awaited.billed(billed)
+            await adrive(thread.awaited, thread.window.billed(thread.awaited, billed))
         return response
 
     @override

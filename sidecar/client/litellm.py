@@ -13,14 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from litellm.integrations.custom_logger import CustomLogger
 from typing_extensions import override
 
 from sidecar.client import recall
 from sidecar.client.chat_messages import definitions, pieces, rendered
 from sidecar.client.driving import adrive, drive
+from sidecar.client.extras import Extra
 from sidecar.client.pieces import Piece, Plan
 from sidecar.client.threads import Thread, Threads
+
+with Extra("litellm"):
+    from litellm.integrations.custom_logger import CustomLogger
 
 ENDLESS = 1 << 60  # tokens: a window that is only watched is never relieved here
 
@@ -105,15 +108,13 @@ class TokenBudget(CustomLogger):
     async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         thread, billed = self._thread(_session(kwargs.get("litellm_params") or {})), _billed(response_obj)
         if thread is not None and billed:
-            thread.window.learn(billed)
-            await thread.awaited.billed(billed)
+            await adrive(thread.awaited, thread.window.billed(thread.awaited, billed))
 
     @override
     def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         thread, billed = self._thread(_session(kwargs.get("litellm_params") or {})), _billed(response_obj)
         if thread is not None and billed:
-            thread.window.learn(billed)
-            thread.session.billed(billed)
+            drive(thread.session, thread.window.billed(thread.session, billed))
 
     def _thread(self, session: str | None) -> Thread | None:
         id = session or self._session

@@ -17,18 +17,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypedDict
 
-from agents import Agent, AgentOutputSchema, AgentOutputSchemaBase, FunctionTool, Handoff, RunConfig, RunHooks, Tool
-from agents.items import ModelResponse, TResponseInputItem
-from agents.run import CallModelData, ModelInputData
-from agents.run_context import AgentHookContext, RunContextWrapper
-from agents.tool_context import ToolContext
 from typing_extensions import override
 
 from sidecar.client import recall
 from sidecar.client.driving import adrive
+from sidecar.client.extras import Extra
 from sidecar.client.pieces import Piece, digest
 from sidecar.client.responses_items import pieces, rendered
 from sidecar.client.threads import Thread, Threads
+
+with Extra("openai-agents"):
+    from agents import Agent, AgentOutputSchema, AgentOutputSchemaBase, FunctionTool, Handoff, RunConfig, RunHooks, Tool
+    from agents.items import ModelResponse, TResponseInputItem
+    from agents.run import CallModelData, ModelInputData
+    from agents.run_context import AgentHookContext, RunContextWrapper
+    from agents.tool_context import ToolContext
 
 
 class RunArguments(TypedDict):
@@ -108,8 +111,7 @@ class Conversation:
         self.input += response.to_input_items()
         billed = response.usage.input_tokens
         if billed:
-            self.thread.window.learn(billed)
-            await self.thread.awaited.billed(billed)
+            await adrive(self.thread.awaited, self.thread.window.billed(self.thread.awaited, billed))
 
     async def ended(self, agent: Agent[Any]) -> None:
         """Show the window as the run leaves it."""

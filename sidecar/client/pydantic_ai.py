@@ -11,30 +11,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.messages import (
-    ModelMessage,
-    ModelRequest,
-    ModelRequestPart,
-    ModelResponse,
-    RetryPromptPart,
-    SystemPromptPart,
-    TextPart,
-    ThinkingPart,
-    ToolCallPart,
-    ToolReturnPart,
-    UserPromptPart,
-)
-from pydantic_ai.models import ModelRequestContext
-from pydantic_ai.run import AgentRunResult
-from pydantic_ai.tools import RunContext
-from pydantic_ai.toolsets import FunctionToolset
 from typing_extensions import override
 
 from sidecar.client import recall
 from sidecar.client.driving import adrive
+from sidecar.client.extras import Extra
 from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, digest, path_of
 from sidecar.client.threads import Thread, Threads
+
+with Extra("pydantic-ai"):
+    from pydantic_ai.capabilities import AbstractCapability
+    from pydantic_ai.messages import (
+        ModelMessage,
+        ModelRequest,
+        ModelRequestPart,
+        ModelResponse,
+        RetryPromptPart,
+        SystemPromptPart,
+        TextPart,
+        ThinkingPart,
+        ToolCallPart,
+        ToolReturnPart,
+        UserPromptPart,
+    )
+    from pydantic_ai.models import ModelRequestContext
+    from pydantic_ai.run import AgentRunResult
+    from pydantic_ai.tools import RunContext
+    from pydantic_ai.toolsets import FunctionToolset
 
 
 class TokenBudget(AbstractCapability[Any]):
@@ -77,8 +80,7 @@ class TokenBudget(AbstractCapability[Any]):
         billed = response.usage.input_tokens
         if billed and response.provider_name is not None:  # the models of tests make their usage up
             thread = self.thread(ctx)
-            thread.window.learn(billed)
-            await thread.awaited.billed(billed)
+            await adrive(thread.awaited, thread.window.billed(thread.awaited, billed))
         return response
 
     @override

@@ -57,6 +57,8 @@ def search(session: SessionCalls, query: str = "") -> Telling:
         page: ArchivePage = yield SessionCalls.archive.describe(session, q=query or None, limit=FOUND)
     except Away:
         return "The archive cannot be reached right now. Try again later."
+    except Refused as refused:
+        return f"The archive was not searched: {refused.detail}"
     lines = [
         f"{each['id']}: {each['kind']}, {each['tokens_before']:,} tokens, archived at {each['archived_at']}"
         f" ({each['reason']})"

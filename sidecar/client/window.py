@@ -77,9 +77,17 @@ class Window:
         self.shown_tokens = plan.tokens
         return plan
 
-    def learn(self, billed: int) -> None:
-        """Take in what the provider billed for the prompt that was shown last."""
-        self.calibration.learn(counted=self.shown_tokens, billed=billed)
+    def billed(self, session: SessionCalls, tokens: int) -> Generator[Call[Any], Any, None]:
+        """Everything after a model call: learn what the provider billed for the prompt that was shown last, and tell.
+
+        Raises:
+            Away: only if the client fails closed.
+        """
+        self.calibration.learn(counted=self.shown_tokens, billed=tokens)
+        try:
+            yield SessionCalls.billed.describe(session, tokens)
+        except Refused as refused:
+            log.warning("the sidecar refused what was billed: %s", refused)
 
     def bring_back(self, id: str) -> bool:
         """Show a piece as it first was again; False if it was neither gone nor cut."""
@@ -199,7 +207,7 @@ class Window:
     def _apply(self, pieces: Sequence[Piece], directives: Sequence[Directive]) -> None:
         """Apply directives. What cannot be is shown as it is, and the next sync undoes it in the ledger."""
         there = {piece.id: piece for piece in pieces}
-        for directive in directives:
+        for directive in filter(_sound, directives if isinstance(directives, list) else ()):
             self.through = max(self.through, directive["number"])
             piece = there.get(directive["item"])
             if piece is None or piece.id in self.gone:
@@ -229,3 +237,13 @@ class Window:
                 yield SessionCalls.tell.describe(session, *events[start : start + EVENTS])
             except Refused as refused:
                 log.warning("the sidecar refused what was removed: %s", refused)
+
+
+def _sound(directive: Any) -> bool:
+    """Whether it is a directive: what another program answers must not break the agent."""
+    return isinstance(directive, dict) and (
+        isinstance(directive.get("number"), int)
+        and isinstance(directive.get("item"), str)
+        and isinstance(directive.get("tokens_after"), int)
+        and isinstance(directive.get("stub", ""), str)
+    )

@@ -1,13 +1,13 @@
 """HTTP/1.1, as much of it as two neighbours need, without a socket: bytes out, and an answer when enough came in.
 
-The blocking and the asynchronous transport share it, so that neither can speak otherwise than the other.
+The blocking and the asynchronous transport share it, so that neither can speak otherwise than the other. Here and in
+`calls`, `course` and `address` are named tuples: a hook that starts anew at each step cannot wait for `dataclasses`.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sidecar.client.errors import BadAnswer
 
@@ -16,14 +16,13 @@ MAX_HEAD = 64 << 10
 MAX_BODY = 256 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """One request; the body is JSON already."""
 
     method: str
     path: str
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def encode(self, host: str, more: Mapping[str, str] = MappingProxyType({})) -> bytes:
         """The bytes of the request, with `more` headers. A header that would break out of its line is left out."""
@@ -35,8 +34,7 @@ class Request:
         return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + self.body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """Status, headers (names in lower case) and body. `reusable`: the connection may carry another request."""
 
     status: int
@@ -48,7 +46,7 @@ class Answer:
         """The decoded body, None where it is empty. Raises `BadAnswer`."""
         try:
             return json.loads(self.body) if self.body else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadAnswer(f"the answer ({self.status}) is no JSON: {error}") from None
 
 
@@ -93,7 +91,7 @@ class Reading:
             return False
         first, *lines = self._bytes[:end].decode("latin-1").split("\r\n")
         version, _, rest = first.partition(" ")
-        if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+        if not version.startswith("HTTP/1.") or not (rest[:3].isascii() and rest[:3].isdigit()):
             raise BadAnswer(f"this is no answer of HTTP/1.1: {first[:80]!r}")
         self._status = int(rest[:3])
         split = (line.partition(":") for line in lines)
