@@ -6,7 +6,7 @@ Protobuf Encoding", "JSON Protobuf Encoding"). In JSON ids are hexadecimal, name
 text.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from sidecar.receivers.bodies import TooLarge, Undecodable
+from sidecar.receivers.otlp.wire_json import AnyValue, read_json, whole
 
 Signal: TypeAlias = Literal["traces", "logs", "metrics"]
 SIGNALS: tuple[Signal, ...] = ("traces", "logs", "metrics")
@@ -36,10 +37,8 @@ PROTOBUF = "application/x-protobuf"
 MEDIA = (PROTOBUF, JSON)
 
 _NANO = 1e9
-_LONGEST_NUMBER = 20  # digits of 64 bits
 _DEEPEST = 32  # what an attribute nests deeper is not read
 _VALUES = 20_000  # of a record, or of its resource; nobody else has a turn while they are read
-_OBJECTS = 500_000  # braces that open in JSON: it is decoded in one go, a microsecond each
 _GROUPS = 10_000  # resources and scopes of a body: empty ones cost two bytes each, and next to nothing when packed
 _LONGEST_ID = 64  # characters; the conventions' ids have 32 and 16
 _ERROR = 2  # Status.StatusCode STATUS_CODE_ERROR
@@ -75,7 +74,7 @@ def decode(signal: Signal, body: bytes, media: str) -> Iterator[Record]:
         Undecodable: the body is not what its media type says.
         TooLarge: it has too many resources and scopes, or in JSON objects.
     """
-    return _records(signal, _read_json(signal, body) if media == JSON else _read_protobuf(signal, body))
+    return _records(signal, read_json(signal, body) if media == JSON else _read_protobuf(signal, body))
 
 
 # --- protobuf -------------------------------------------------------------------------------------------------------
@@ -103,8 +102,12 @@ def _value(value: Any, left: Iterator[None], depth: int = 0) -> Any:
     """
     if depth > _DEEPEST:
         return None
-    if isinstance(value, _AnyValue):
-        return value.plain(left, depth)
+    if isinstance(value, AnyValue):
+        if value.array_value is not None:
+            return [_value(each, left, depth + 1) for each, _ in zip(value.array_value.values, left, strict=False)]
+        if value.kvlist_value is not None:
+            return _attributes(value.kvlist_value.values, left, depth + 1)
+        return value.scalar()
     kind = value.WhichOneof("value")
     if kind is None:
         return None
@@ -114,151 +117,6 @@ def _value(value: Any, left: Iterator[None], depth: int = 0) -> Any:
     if kind == "kvlist_value":
         return _attributes(found.values, left, depth + 1)
     return found
-
-
-# --- JSON -----------------------------------------------------------------------------------------------------------
-
-
-class _Struct(msgspec.Struct, rename="camel", gc=False):
-    """What all parts have in common: camel case, and whatever else is there is ignored."""
-
-
-class _KeyValue(_Struct):
-    key: str = ""
-    value: "_AnyValue | None" = None
-
-
-class _Values(_Struct):
-    values: "list[_AnyValue]" = []
-
-
-class _Pairs(_Struct):
-    values: list[_KeyValue] = []
-
-
-class _AnyValue(_Struct):
-    string_value: str | None = None
-    bool_value: bool | None = None
-    int_value: int | str | None = None
-    double_value: float | str | None = None
-    bytes_value: str | None = None
-    array_value: _Values | None = None
-    kvlist_value: _Pairs | None = None
-
-    def plain(self, left: Iterator[None], depth: int) -> Any:
-        """The value that is set; None where it is none of its kind."""
-        if self.string_value is not None:
-            return self.string_value
-        if self.int_value is not None:
-            return _whole(self.int_value)
-        if self.bool_value is not None:
-            return self.bool_value
-        if self.double_value is not None:
-            return _real(self.double_value)
-        if self.array_value is not None:
-            return [_value(each, left, depth + 1) for each, _ in zip(self.array_value.values, left, strict=False)]
-        if self.kvlist_value is not None:
-            return _attributes(self.kvlist_value.values, left, depth + 1)
-        return self.bytes_value
-
-
-class _Scope(_Struct):
-    name: str = ""
-
-
-class _Resource(_Struct):
-    attributes: list[_KeyValue] = []
-
-
-class _SpanStatus(_Struct):
-    code: int | str = 0
-
-
-class _Span(_Struct):
-    trace_id: str = ""
-    span_id: str = ""
-    parent_span_id: str = ""
-    name: str = ""
-    start_time_unix_nano: int | str = 0
-    end_time_unix_nano: int | str = 0
-    attributes: list[_KeyValue] = []
-    status: _SpanStatus | None = None
-
-
-class _LogRecord(_Struct):
-    trace_id: str = ""
-    span_id: str = ""
-    event_name: str = ""
-    time_unix_nano: int | str = 0
-    observed_time_unix_nano: int | str = 0
-    attributes: list[_KeyValue] = []
-    body: _AnyValue | None = None
-
-
-class _ScopeSpans(_Struct):
-    scope: _Scope | None = None
-    spans: list[_Span] = []
-
-
-class _ScopeLogs(_Struct):
-    scope: _Scope | None = None
-    log_records: list[_LogRecord] = []
-
-
-class _ResourceSpans(_Struct):
-    resource: _Resource | None = None
-    scope_spans: list[_ScopeSpans] = []
-
-
-class _ResourceLogs(_Struct):
-    resource: _Resource | None = None
-    scope_logs: list[_ScopeLogs] = []
-
-
-class _Traces(_Struct):
-    resource_spans: list[_ResourceSpans] = []
-
-
-class _Logs(_Struct):
-    resource_logs: list[_ResourceLogs] = []
-
-
-class _Metrics(_Struct):
-    resource_metrics: list[dict[str, Any]] = []
-
-
-_DECODERS: Mapping[Signal, Callable[[bytes], Any]] = {
-    "traces": msgspec.json.Decoder(_Traces).decode,
-    "logs": msgspec.json.Decoder(_Logs).decode,
-    "metrics": msgspec.json.Decoder(_Metrics).decode,
-}
-
-
-def _read_json(signal: Signal, body: bytes) -> Any:
-    if body.count(b"{") > _OBJECTS:
-        raise TooLarge(f"the body has more than {_OBJECTS:,} objects")
-    try:
-        return _DECODERS[signal](body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Undecodable(f"the body is no OTLP/JSON: {error}") from None
-
-
-def _whole(number: int | str) -> int | None:
-    """A 64-bit number; None where it is none. Text of any length may claim to be one."""
-    if isinstance(number, str) and len(number) > _LONGEST_NUMBER:
-        return None
-    try:
-        found = int(number)
-    except ValueError:
-        return None
-    return found if -(1 << 63) <= found < 1 << 64 else None
-
-
-def _real(number: float | str) -> float | None:
-    try:
-        return float(number)
-    except ValueError:
-        return None
 
 
 # --- both -----------------------------------------------------------------------------------------------------------
@@ -358,7 +216,7 @@ def _id(id: bytes | str) -> str:
 
 
 def _seconds(nanoseconds: int | str) -> float:
-    return (_whole(nanoseconds) or 0) / _NANO
+    return (whole(nanoseconds) or 0) / _NANO
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
