@@ -249,7 +249,7 @@ class Config:
     )
     max_connections: int = setting(
         400,
-        "connections that each of API, OTLP and telemetry keeps open; one more is answered 429 and closed",
+        "connections that API, OTLP and telemetry each keep open; for one more an idle one gives way, or it is told 429",
         forms.whole(at_least=1),
         "COUNT",
     )

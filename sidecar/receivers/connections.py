@@ -5,6 +5,7 @@ holds a token. So neither the answer nor the log quotes anything.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
@@ -60,7 +61,9 @@ class _Watched(RequestHandler):
 class Runner(web.AppRunner):
     """Runs an application on at most `most` connections, which answer broken HTTP so.
 
-    `receiver`: the name to count it under. One connection more is told to come again, and closed.
+    `receiver`: the name to count it under. For one connection more, the one that has been idle for longest gives way:
+    to hold as many as there may be, saying nothing, would keep everybody out, the kubelet too. Where none is idle, the
+    new one is told to come again, and closed.
     """
 
     __slots__ = ("_most", "_receiver", "_tally")
@@ -84,10 +87,15 @@ class Runner(web.AppRunner):
             @override
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
-                if len(made.connections) > most and isinstance(transport, asyncio.WriteTransport):
-                    tally.rejected(receiver, OVERLOADED.name)
-                    transport.write(NO_ROOM)
-                    transport.close()
+                if len(made.connections) <= most or not isinstance(transport, asyncio.WriteTransport):
+                    return
+                idle = _longest_idle(each for each in made.connections if each is not self)
+                if idle is not None:
+                    idle.abort()
+                    return
+                tally.rejected(receiver, OVERLOADED.name)
+                transport.write(NO_ROOM)
+                transport.close()
 
             @override
             def handle_error(
@@ -115,6 +123,16 @@ class Runner(web.AppRunner):
 
         made.__class__ = Server
         return made
+
+
+def _longest_idle(connections: Iterable[RequestHandler]) -> asyncio.Transport | None:
+    """The connection that has waited longest for a request, or for its headers to come; None where each is at work."""
+    idle: list[tuple[float, int, asyncio.Transport]] = []
+    for each in connections:
+        waiter = getattr(each, "_waiter", None)  # where aiohttp tells otherwise some day, nobody gives way
+        if waiter is not None and not waiter.done() and each.transport is not None and not each.transport.is_closing():
+            idle.append((getattr(each, "_next_keepalive_close_time", 0.0), len(idle), each.transport))
+    return min(idle)[-1] if idle else None
 
 
 def _told(message: str | None) -> str:

@@ -90,15 +90,32 @@ async def test_a_session_that_is_full_of_items_takes_no_more_and_goes_on():
 async def test_one_connection_too_many_is_told_so_and_closed_and_the_others_work_on():
     async with telemetry(max_connections=1) as sidecar:
         url = sidecar.app.urls["api"][0]
-        async with sidecar.http.get(f"{url}/v1/sessions") as answer:
-            assert answer.status == 200
-        async with aiohttp.ClientSession() as another, another.get(f"{url}/v1/sessions") as refused:
-            assert refused.status == 429
-            assert refused.headers["Retry-After"] == "1"
-            assert "max_connections" in (await refused.json(content_type=None))["detail"]
-        async with sidecar.http.get(f"{url}/v1/sessions") as answer:
-            assert answer.status == 200
+        async with sidecar.http.get(f"{url}/v1/stream") as stream:
+            assert stream.status == 200
+            async with aiohttp.ClientSession() as another, another.get(f"{url}/v1/sessions") as refused:
+                assert refused.status == 429
+                assert refused.headers["Retry-After"] == "1"
+                assert "max_connections" in (await refused.json(content_type=None))["detail"]
+            assert await stream.content.readline() == b"retry: 1000\n"
         assert await rejected(sidecar, "overloaded") == 1
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost:"])
+async def test_connections_that_say_nothing_keep_nobody_out(said: bytes):
+    """As many as there may be are held open; health is told all the same, and the oldest of them gives way."""
+    async with telemetry(max_connections=3) as sidecar:
+        url = sidecar.app.urls["telemetry"][0]
+        host, port = url.removeprefix("http://").rsplit(":", 1)
+        async with asyncio.timeout(20):
+            held = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+            for _, writer in held:
+                writer.write(said)
+                await asyncio.sleep(0)
+            async with aiohttp.ClientSession() as kubelet, kubelet.get(f"{url}/healthz") as answer:
+                assert answer.status == 200
+            assert await held[0][0].read() == b""
+        for _, writer in held:
+            writer.close()
 
 
 @pytest.mark.parametrize(("listener", "path"), [("api", "/openapi.json"), ("telemetry", "/metrics")])
