@@ -249,7 +249,7 @@ class Config:
     )
     max_connections: int = setting(
         400,
-        "connections that API, OTLP and telemetry each keep open; for one more an idle one gives way, or it is told 429",
+        "connections that API, OTLP and telemetry each keep open; for one more an idle one gives way, or it gets 429",
         forms.whole(at_least=1),
         "COUNT",
     )
