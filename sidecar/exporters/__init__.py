@@ -1,1 +1,1 @@
-"""What the ledger's decisions look like from outside: metrics, and later traces and the live page."""
+"""What the ledger's decisions look like from outside: metrics, traces, the live page; and the tee."""
