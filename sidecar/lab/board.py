@@ -6,6 +6,7 @@ from os import terminal_size
 from sidecar.budget.policy import COMPONENTS
 from sidecar.lab.player import Played, Player
 from sidecar.lab.style import Style, cut
+from sidecar.lab.table import HEADINGS
 
 NAME = 38
 FIGURES = 22  # a space, the tokens, the percentage
@@ -27,7 +28,7 @@ def board(players: Sequence[Player], style: Style, size: terminal_size) -> list[
     room = size.lines - SPARE_LINES
     if width < len(COMPONENTS) or room < 1 or not open_windows:
         return []
-    legend = "  ".join(style.paint(component, component) for component in COMPONENTS)
+    legend = "  ".join(f"{style.key(component)} {HEADINGS[component]}" for component in COMPONENTS)
     return [legend, *(_line(played, style, width) for played in open_windows[-room:])]
 
 

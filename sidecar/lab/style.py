@@ -20,6 +20,14 @@ COLOURS = {
     "interaction_buffer": "36",
 }
 
+LETTERS = {  # where there are no colours
+    "system_context": "s",
+    "working_memory": "m",
+    "knowledge_base": "k",
+    "agent_context": "a",
+    "interaction_buffer": "t",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style:
@@ -57,15 +65,21 @@ class Style:
         return "".join(cells)
 
     def stack(self, ratios: Mapping[str, float], width: int) -> str:
-        """Draw what fills a whole as one bar of `width` characters, a stretch in its colour for each part."""
-        full, empty = ("█", "░") if self.blocks else ("#", ".")
+        """Draw what fills a whole as one bar of `width` characters, a stretch like its `key` for each part."""
+        empty = "░" if self.blocks else "."
         drawn, at, upto = "", 0, 0.0
         for name, ratio in ratios.items():
             upto += ratio
             end = min(round(upto * width), width)  # rounding where each ends, so that the sum is right
-            drawn += self.paint(full * (end - at), name) if end > at else ""
+            drawn += self.key(name, end - at) if end > at else ""
             at = max(at, end)
         return drawn + empty * (width - at)
+
+    def key(self, name: str, length: int = 1) -> str:
+        """What a part of a stack is drawn with: its colour, or where there is none its letter."""
+        if not self.colour:
+            return LETTERS.get(name, "#") * length
+        return self.paint(("█" if self.blocks else "#") * length, name)
 
 
 def cut(text: str, width: int, *, ellipsis: str = "…") -> str:

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from sidecar.lab.style import Style, cut, duration
+from sidecar.budget.policy import COMPONENTS
+from sidecar.lab.style import COLOURS, LETTERS, Style, cut, duration
 
 PLAIN, BLOCKS = Style(), Style(blocks=True)
 
@@ -34,6 +35,17 @@ def test_a_mark_shows_where_a_bar_should_stay_below_until_it_is_passed():
 def test_a_stack_is_as_long_as_its_sum_however_its_parts_are_rounded():
     assert PLAIN.stack({"a": 0.06, "b": 0.06, "c": 0.06}, 10) == "##........"
     assert PLAIN.stack({"a": 0.8, "b": 0.8}, 10) == "#" * 10
+
+
+def test_without_colours_a_stack_tells_its_parts_by_letters():
+    """Piped, and with NO_COLOR."""
+    parts = {"system_context": 0.2, "working_memory": 0.5, "knowledge_base": 0.1}
+    assert BLOCKS.stack(parts, 10) == "ssmmmmmk░░"
+    assert PLAIN.stack(parts, 10) == "ssmmmmmk.."
+    assert Style(colour=True).stack(parts, 10) == "\x1b[34m##\x1b[0m\x1b[32m#####\x1b[0m\x1b[35m#\x1b[0m.."
+    assert set(LETTERS) == set(COMPONENTS)
+    assert set(COLOURS) > set(COMPONENTS)
+    assert len(set(LETTERS.values())) == len(LETTERS)
 
 
 def test_colours_are_only_for_terminals_and_no_color_is_respected(monkeypatch):

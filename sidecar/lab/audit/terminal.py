@@ -38,7 +38,7 @@ def _section(section: Section, style: Style, width: int) -> Iterator[str]:
     if section.more > 0:
         yield style.paint(f"and {section.more:,} more", "dim")
     if any(isinstance(cell, Stack) for row in section.rows for cell in row):
-        yield "  ".join(style.paint("█" if style.blocks else "#", name) + f" {HEADINGS[name]}" for name in COMPONENTS)
+        yield "  ".join(f"{style.key(name)} {HEADINGS[name]}" for name in COMPONENTS)
 
 
 def _table(section: Section, style: Style, width: int) -> Iterator[str]:
