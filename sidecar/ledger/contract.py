@@ -37,6 +37,7 @@ class Limits:
     open_sessions: int = 100_000
     items: int = 100_000  # that one session holds
     closed_in_memory: int = 1_000
+    closed_parts_in_memory: int = 20_000  # items held and archived, and ids remembered, of all of those together
     idle_after: float = 900.0
     close_after: float = 86_400.0
     sweep_every: float = 5.0  # how often idle sessions are looked for

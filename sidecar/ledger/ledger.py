@@ -62,7 +62,9 @@ class Ledger:
         self._limits = limits or Limits()
         self._clock = clock
         self._on_moved = on_moved
-        self._residents = Residents(journal, closed=self._limits.closed_in_memory)
+        self._residents = Residents(
+            journal, closed=self._limits.closed_in_memory, parts=self._limits.closed_parts_in_memory
+        )
         self._snapshots = Snapshots(
             journal,
             self._residents,

@@ -29,7 +29,8 @@ class Resident:
 class Residents:
     """Every open session, active or idle, and the closed ones that were used last."""
 
-    def __init__(self, journal: Journal, *, closed: int) -> None:
+    def __init__(self, journal: Journal, *, closed: int, parts: int) -> None:
+        """`closed`: of closed sessions at most so many are kept, with at most so many `parts` together."""
         self._history = History(journal)
         self._suspects: dict[SessionId, float] = {}  # to be read again; when they were last heard of
         self._unreadable: dict[SessionId, float] = {}  # suspects that could not be
@@ -37,6 +38,9 @@ class Residents:
         self._idle: dict[SessionId, Resident] = {}
         self._closed: dict[SessionId, Resident] = {}
         self._closed_at_most = closed
+        self._parts: dict[SessionId, int] = {}  # of each closed session, and of all of them together
+        self._all_parts = 0
+        self._parts_at_most = parts
 
     @property
     def open(self) -> int:
@@ -74,11 +78,14 @@ class Residents:
             self._active[session.id] = Resident(session, seen)
             return
         self._closed[session.id] = Resident(session, seen)
-        if len(self._closed) > self._closed_at_most:
-            del self._closed[next(iter(self._closed))]
+        self._parts[session.id] = _parts(session)
+        self._all_parts += self._parts[session.id]
+        while len(self._closed) > self._closed_at_most or (self._closed and self._all_parts > self._parts_at_most):
+            self.drop(next(iter(self._closed)))
 
     def drop(self, id: SessionId) -> Resident | None:
         """Forget the session; the journal has it."""
+        self._all_parts -= self._parts.pop(id, 0)
         return self._active.pop(id, None) or self._idle.pop(id, None) or self._closed.pop(id, None)
 
     def count_from(self, now: float) -> None:
@@ -167,6 +174,12 @@ class Residents:
 
     def _find(self, id: SessionId) -> Resident | None:
         return self._active.get(id) or self._idle.get(id) or self._closed.get(id)
+
+
+def _parts(session: Session) -> int:
+    """How many parts a session takes memory with."""
+    held = sum(len(component.items) for component in session.components.values())
+    return held + len(session.gone) + len(session.events) + len(session.requests)
 
 
 def _heard_before(residents: dict[SessionId, Resident], time: float) -> list[Resident]:

@@ -106,6 +106,22 @@ async def test_closed_sessions_beyond_the_bound_are_read_from_the_journal(start)
             await ledger.handle(f"s{n}", request())
 
 
+async def test_closed_sessions_are_bounded_by_what_they_hold_too_and_a_large_one_is_read_from_the_journal(start):
+    """A thousand small ones may stay in memory; a thousand of ten thousand items would be gigabytes."""
+    journal = MemoryJournal()
+    ledger = await start(journal, limits=Limits(closed_parts_in_memory=40))
+    for n in range(6):
+        await ledger.handle_all(asks(f"s{n}", OpenSession(), *(put(f"i{i}") for i in range(15)), CloseSession()))
+    await ledger.handle_all(asks("large", OpenSession(), *(put(f"i{i}") for i in range(41)), CloseSession()))
+    residents = ledger._residents
+    assert len(residents.all()) == 0, "it alone is too large, and pushed the others out"
+    for id in ("s4", "s5", "s0"):
+        assert (await ledger.view(id)).session.closed
+        assert await state_in_memory(ledger, id) == await state_in_journal(journal, id)
+    assert len(residents.all()) <= 2
+    assert residents._all_parts == sum(residents._parts.values()) <= 40
+
+
 async def test_a_closed_session_opened_again_is_a_new_epoch_of_it(start):
     ledger = await start(MemoryJournal(), limits=Limits(closed_in_memory=0))
     await ledger.handle_all(asks("s", OpenSession(), request(7), CloseSession()))
