@@ -149,10 +149,11 @@ def test_what_is_not_run_names_what_there_is(checkout, path):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for name in re.findall(r"token-budget-sidecar ([a-z][a-z-]+)\b(?= |`)", text.replace("helm install token", "")):
         assert name in COMMANDS or name.startswith("helm"), name
-    for command in commands(checkout, path):
+    inline = [code for code in re.findall(r"`([^`\n]+)`", text) if code.startswith("token-budget-sidecar ")]
+    for command in [*commands(checkout, path), *inline]:
         words = shlex.split(command, comments=True)
-        if words[:2] == ["token-budget-sidecar", "serve"]:
-            parser("serve").parse_args(words[1:])
+        if words[:1] == ["token-budget-sidecar"] and words[1] in COMMANDS and "--help" not in words:
+            parser(words[1]).parse_args(words[1:])
         if words[:2] == ["helm", "install"]:
             assert (checkout / words[3] / "Chart.yaml").is_file()
 
