@@ -45,6 +45,15 @@ bench: .venv/dev.stamp ## measure, and print the figures (tests/benchmarks)
 	@$(call apt_install,wrk,wrk)
 	$(BIN)/python tests/benchmarks $(ARGS)
 
+# In an environment of its own: it would change what the sidecar is tested with.
+peers: .venv/dev.stamp ## install what `make bench` holds the sidecar against: LiteLLM's proxy, Prometheus Pushgateway
+	@$(call apt_install,prometheus-pushgateway,prometheus-pushgateway)
+	@[ -x .venv-peers/bin/litellm ] || {
+	    echo "Installing LiteLLM into .venv-peers"
+	    $(BIN)/python -m venv .venv-peers
+	    .venv-peers/bin/python -m pip -qq --disable-pip-version-check --no-input install 'litellm[proxy]' prometheus_client
+	}
+
 chart: .venv/dev.stamp ## write what follows from the chart's values and templates: README, schema, what is injected
 	@$(BIN)/python helm/generate.py
 
@@ -111,7 +120,7 @@ tools: ## install the programs that tests run: promtool, amtool, prometheus, ale
 	$(call apt_install,chromium,chromium)
 
 clean: ## remove what the targets above made
-	@rm -rf .venv .venv-backends build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-backends .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # --- set-up ---------------------------------------------------------------------------------------------------------
 

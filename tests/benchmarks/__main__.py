@@ -19,14 +19,17 @@ MEASURES = (
     "allocation",
     "latency",
     "events",
+    "otlp",
     "decisions",
     "window",
     "cleanup",
     "scrape",
     "process",
+    "lives",
     "peers",
     "restore",
     "stores",
+    "growth",
 )
 WIDTH = 58
 

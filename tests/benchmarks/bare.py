@@ -41,11 +41,23 @@ async def take(request: web.Request) -> web.Response:
     return web.Response(body=ENCODE(body), content_type="application/json")
 
 
+async def decode(request: web.Request) -> web.Response:
+    """The answer to a payload of spans."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+        ExportTraceServiceRequest,
+    )  # else idle is larger
+
+    payload = ExportTraceServiceRequest.FromString(await request.read())
+    assert payload.resource_spans
+    return web.Response(body=b"", content_type="application/x-protobuf")
+
+
 async def serve() -> None:
     """Serve until the process is ended."""
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/sessions/{session}/allocations", allocate)
     app.router.add_post("/v1/events", take)
+    app.router.add_post("/v1/traces", decode)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -22,13 +22,14 @@ def measure(effort: float) -> Iterator[Figure]:
     """What a scrape takes once the sessions are known, and how long it holds the event loop at a time."""
     rounds = max(5, int(20 * effort))
     for count in (1, 100, 1_000, 10_000):
-        taken, held, ours, theirs = asyncio.run(_scrape(count, rounds))
+        taken, held, ours, theirs = asyncio.run(scraped(count, rounds))
         yield Figure(name=f"{count:,} sessions: first scrape", value=taken * 1e3, unit="ms")
         yield Figure(name=f"{count:,} sessions: longest hold of the loop", value=held * 1e3, unit="ms", at_most=10)
         yield Figure(name=f"{count:,} sessions: of prometheus_client", value=ours / theirs, at_most=1.5)
 
 
-async def _scrape(count: int, rounds: int) -> tuple[float, float, float, float]:
+async def scraped(count: int, rounds: int) -> tuple[float, float, float, float]:
+    """Seconds: of the first scrape, of the longest hold of the loop, of a later scrape, of prometheus_client's."""
     exporter = Exporter(agent="bench")
     sessions = [_session(number) for number in range(count)]
     for session in sessions:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from sidecar.budget.commands import OpenSession, RequestAllocation
@@ -53,8 +53,8 @@ def _replicas(seconds: float) -> Iterator[Figure]:
             server.sql("CREATE DATABASE budget")
             for sessions, names in (("different sessions", ("one", "two")), ("one hot session", ("hot", "hot"))):
                 server.empty()
-                (alone,) = _processes(server.url, names[:1], seconds)
-                both = _processes(server.url, names, seconds)
+                (alone,) = processes(server.url, names[:1], seconds)
+                both = processes(server.url, names, seconds)
                 together = sum(each["rate"] for each in both)
                 yield Figure(name=f"PostgreSQL, {sessions}: one replica, commands/s", value=alone["rate"])
                 yield Figure(name=f"PostgreSQL, {sessions}: two replicas, commands/s", value=together)
@@ -66,7 +66,7 @@ def _replicas(seconds: float) -> Iterator[Figure]:
             server.stop()
 
 
-def _processes(url: str, sessions: tuple[str, ...], seconds: float) -> list[dict[str, float]]:
+def processes(url: str, sessions: tuple[str, ...], seconds: float) -> list[dict[str, float]]:
     """A process for each session name, all at once; what they measured."""
     start = str(time.time() + 3)
     running = [
@@ -95,7 +95,7 @@ async def written(
     with contextlib.suppress(JournalError):
         await ledger.handle(session, OpenSession(total_tokens=10**9))
     await asyncio.sleep(max(0.0, start - time.time()))
-    begun, done = perf_counter(), 0
+    begun, worked, done = perf_counter(), process_time(), 0
 
     async def write(writer: int) -> None:
         nonlocal done
@@ -110,8 +110,8 @@ async def written(
                 pass  # contended for too long; a host would ask again
 
     await asyncio.gather(*(write(n) for n in range(writers)))
-    took = perf_counter() - begun
-    result = {"rate": done / took, "turns": appends, "conflicts": ledger.conflicts}
+    took, work = perf_counter() - begun, process_time() - worked
+    result = {"rate": done / took, "work": work / max(1, done), "turns": appends, "conflicts": ledger.conflicts}
     await ledger.stop()
     return result
 
