@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench crash fuzz soak sbom chart dashboards reference lock image backends release tools clean
+.PHONY: help venv test demo lint format bench peers crash fuzz soak sbom chart dashboards reference lock image backends release tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
