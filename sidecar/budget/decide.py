@@ -48,7 +48,10 @@ __all__ = ["Decision", "Defaults", "decide"]
 
 @dataclass(slots=True)
 class Decision:
-    """What a command came to. `entries` are applied to `session` already; the journal has still to take them."""
+    """What a command came to. `entries` are applied to `session` already; the journal has still to take them.
+
+    `cleaning`: the seconds that cleanups took, those planned and not carried out included.
+    """
 
     session: Session
     reply: Any
@@ -57,6 +60,7 @@ class Decision:
     contents: dict[int, str] = field(default_factory=dict)
     duplicate: bool = False
     created: bool = False
+    cleaning: float = 0.0
 
 
 # What is decided by what is known of the agent, or adds to it.
@@ -107,7 +111,9 @@ def decide(  # noqa: PLR0913 - a decision has many circumstances, each named by 
         turn.profile, turn.learns = defaults.profile(session.agent), defaults.learn
     reply = _carry_out(turn, command, archived, _interval(session, defaults))
     entries = (*before, *turn.entries) if before else tuple(turn.entries)
-    return Decision(session, reply, entries, tuple(turn.runs), turn.contents, created=bool(before))
+    return Decision(
+        session, reply, entries, tuple(turn.runs), turn.contents, created=bool(before), cleaning=turn.cleaning
+    )
 
 
 def _open(

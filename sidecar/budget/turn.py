@@ -26,6 +26,7 @@ from sidecar.budget.whole import call_back, clean_window
 class Turn:
     """Collects what one command does to one session at session time `at`. `store_content`: texts are kept.
 
+    `cleaning`: the seconds that cleanups took, those planned and not carried out included.
     `profile`: what is known of the agent, for the commands that ask for it; `learns`: what it does changes that.
     """
 
@@ -43,6 +44,7 @@ class Turn:
     over: set[Component] = field(default_factory=set)  # above their budgets when the command began
     exhausted: set[Component] = field(default_factory=set)
     cleaned: set[Component] = field(default_factory=set)
+    cleaning: float = 0.0
     profile: Profile = NOTHING_KNOWN
     learns: bool = False
 
@@ -95,7 +97,7 @@ class Turn:
         """What a cleanup would do (arguments as `run_cleanup`). `done`: planned before it and not carried out yet."""
         session = self.session
         held = session.components[component]
-        return run_cleanup(
+        run = run_cleanup(
             component,
             trigger,
             items={name: each.items for name, each in session.components.items()},
@@ -113,6 +115,15 @@ class Turn:
             first_number=None if session.mode == "observed" else session.issued + 1 + len(done),
             stopwatch=self.stopwatch,
         )
+        self.cleaning += run.duration
+        return run
+
+    def pays(self, runs: Sequence[CleanupRun]) -> bool:
+        """Whether cleanups planned together pay for the prompt cache that they cost."""
+        begun = self.stopwatch()
+        worth = pays(self.session, runs)
+        self.cleaning += self.stopwatch() - begun
+        return worth
 
     def carry_out(self, run: CleanupRun) -> CleanupRun:
         """Make a planned cleanup true; in an observed session it stays advice."""
@@ -133,7 +144,9 @@ class Turn:
                     reasons=own_reasons(self.session.policy.cleanup, (each.step for each in run.steps)),
                 )
             )
-        run = replace(run, duration=run.duration + self.stopwatch() - begun, advice=advice)
+        seconds = self.stopwatch() - begun
+        self.cleaning += seconds
+        run = replace(run, duration=run.duration + seconds, advice=advice)
         self.runs.append(run)
         self.cleaned.add(run.component)
         return run
@@ -216,7 +229,7 @@ class Turn:
         `waits`: it may wait where it would not pay for the prompt cache that it costs.
         """
         run = self.plan(component, trigger, steps=steps, reduce=reduce)
-        waits = waits and bool(run.actions) and not pays(self.session, (run,))
+        waits = waits and bool(run.actions) and not self.pays((run,))
         if not waits:
             self.carry_out(run)
         if waits or not run.actions:

@@ -1,11 +1,10 @@
 """Cleanup beyond one component: the whole window's marks, loans called back, and room for a request (SPEC 3.10)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sidecar.budget.cleanup import CleanupRun
 from sidecar.budget.entries import Action, BoundExceeded
-from sidecar.budget.gain import pays
 from sidecar.budget.lending import bound, missing, own_room, room
 from sidecar.budget.policy import Component
 from sidecar.budget.ratio import portion, whole_part
@@ -27,7 +26,7 @@ def clean_window(turn: "Turn") -> None:
     planned: list[CleanupRun] = []
     done: list[Action] = []
     stub = session.policy.cleanup.stub_tokens
-    for component in _in_order(session):
+    for component in _in_order(turn, session.components):
         run = turn.plan(component, "target", reduce=reduce, done=done)
         planned.append(run)
         done += run.actions
@@ -37,7 +36,7 @@ def clean_window(turn: "Turn") -> None:
     if not planned:
         return  # a policy without any steps
     acting = [run for run in planned if run.actions] or planned[:1]
-    if session.used > bound(session) or pays(session, acting):
+    if session.used > bound(session) or turn.pays(acting):
         for run in acting:
             turn.carry_out(run)
     if above_mark(session):
@@ -63,13 +62,18 @@ def _is_due(turn: "Turn") -> bool:
     return 0 < session.used - session.window_mark >= growth or turn.is_due(session.window_due, session.window_due_call)
 
 
-def _in_order(session: Session) -> list[Component]:
-    """The components that can be cleaned up, in the order of the policy; alike ones in the table's order."""
-    parts = session.components
-    names = [name for name, held in parts.items() if held.policy.steps]
+def _in_order(turn: "Turn", names: Iterable[Component]) -> list[Component]:
+    """Those of the components that can be cleaned up, in the order of the policy; alike ones in the order given."""
+    session, parts = turn.session, turn.session.components
+    names = [name for name in names if parts[name].policy.steps]
+    if len(names) < 2:  # noqa: PLR2004 - nothing to order, which may take a look at all items
+        return names
     if session.policy.window.order == "worst":
         return sorted(names, key=lambda name: -parts[name].utilization)
-    return sorted(names, key=lambda name: -(session.reclaimable(name) or 0))
+    begun = turn.stopwatch()
+    ordered = sorted(names, key=lambda name: -(session.reclaimable(name) or 0))
+    turn.cleaning += turn.stopwatch() - begun
+    return ordered
 
 
 def call_back(turn: "Turn") -> None:
@@ -88,8 +92,9 @@ def call_back(turn: "Turn") -> None:
 
 def _borrowers(turn: "Turn", without: Component | None = None) -> Iterator[Component]:
     """Who uses more than its own and was not cleaned up yet for this command, worst first."""
-    for name in _in_order(turn.session):
-        if name != without and turn.session.components[name].over and name not in turn.cleaned:
+    parts, cleaned = turn.session.components, turn.cleaned
+    for name in _in_order(turn, [name for name, held in parts.items() if held.over and name not in cleaned]):
+        if name != without and parts[name].over and name not in cleaned:  # the cleanup before it may have sufficed
             yield name
 
 
@@ -127,22 +132,26 @@ def _clean_own(turn: "Turn", component: Component, need: int) -> None:
     if covered and (held.budget_mark is not None or session.policy.window.upper is not None):
         return
     run = turn.plan(component, "allocation", pending=need)
-    if not covered or not run.actions or pays(session, (run,)):
+    if not covered or not run.actions or turn.pays((run,)):
         turn.carry_out(run)
 
 
 def _clean_others(turn: "Turn", short: int) -> None:
     """Free so many tokens where nothing was cleaned up yet, if that much can be freed at all."""
+    if short <= 0:
+        return
+    left = [name for name in turn.session.components if name not in turn.cleaned]
+    if short > sum(turn.session.components[name].item_tokens for name in left):
+        return  # nor is there so much: no need to look at the items
     planned: list[CleanupRun] = []
     done: list[Action] = []
-    for name in _in_order(turn.session):
+    for name in _in_order(turn, left):
         if short <= 0:
             break
-        if name not in turn.cleaned:
-            run = turn.plan(name, "allocation", reduce=short, done=done)
-            planned.append(run)
-            done += run.actions
-            short -= run.tokens_freed
+        run = turn.plan(name, "allocation", reduce=short, done=done)
+        planned.append(run)
+        done += run.actions
+        short -= run.tokens_freed
     if short <= 0:
         for run in planned:
             if run.actions:

@@ -156,8 +156,7 @@ class Decider:
         if decision.contents:
             self._bound_contents(decision)
         self._profiles.expect(decision, at=turn.now)
-        runs = decision.runs
-        turn.add(waiting, decision, seconds - sum([run.duration for run in runs]) if runs else seconds)
+        turn.add(waiting, decision, seconds - decision.cleaning)
         return seconds
 
     def _failed(self, turn: Turn, waiting: Waiting, session: Session | None, version: int, error: Exception) -> float:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.budget.commands import CompleteTask, PlanTasks, RemoveItem, TaskSpec
+from sidecar.budget.commands import CompleteTask, PlanTasks, RemoveItem, RequestAllocation, TaskSpec
 from sidecar.budget.entries import Allocated, CleanedUp
 from sidecar.budget.policy import COMPONENTS, STANDARD, ElasticPolicy
 from sidecar.budget.report import report
@@ -209,3 +209,26 @@ def test_a_lender_always_gets_what_is_its_own_from_a_borrower_that_can_be_cleane
     assert reply["granted"] == asked
     assert reply["outcome"] in {"full", "after_cleanup"}
     assert desk.session.used <= desk.session.total
+
+
+def test_what_could_not_fit_whatever_is_freed_is_refused_without_a_look_at_the_items(monkeypatch):
+    """SPEC 3.2: a decision takes the same time with ten items and with ten thousand."""
+    desk = Desk(preset="coding-agent")
+    for number in range(20):
+        desk.put(f"file-{number}", "file", 100)
+    looked: list[str] = []
+    monkeypatch.setattr(type(desk.session), "reclaimable", lambda _, name: looked.append(name))
+    reply = desk.ask("knowledge_base", 190_000, all_or_nothing=True)
+    assert (reply["outcome"], looked) == ("denied", [])
+
+
+def test_the_time_of_cleanups_that_were_only_planned_is_no_time_of_the_decision():
+    ticks = iter(range(10_000))
+    desk = Desk(preset="coding-agent")
+    for number in range(20):
+        desk.put(f"file-{number}", "file", 8_000, pinned=True)
+    desk.put("plan", "plan", 10_000, pinned=True)
+    desk.put("words", "interaction", 10_000, pinned=True)
+    desk.do(RequestAllocation(component="working_memory", tokens=20_000), stopwatch=lambda: float(next(ticks)))
+    assert [run.component for run in desk.last.runs] == ["working_memory"]
+    assert desk.last.cleaning > sum(run.duration for run in desk.last.runs)
