@@ -5,6 +5,7 @@ from pathlib import Path
 import helm_python as helm
 import pytest
 
+from sidecar.config.forms import HostPort
 from sidecar.config.load import ConfigError, load
 from tests.kubernetes.gateway import HOST, SERVICE, Secrets, container_of, environment_of
 from tests.kubernetes.ways import GATEWAYS
@@ -49,11 +50,13 @@ def test_it_would_start_with_what_the_chart_sets_and_listens_for_other_pods(way,
     variables = environment_of(rendered(way), one, secrets, "gateway-1")
     told = {name: value for name, value in variables.items() if name.startswith("TOKEN_BUDGET_")}
     config = load({}, told).config
-    assert {address.host for address in config.listen} == {"0.0.0.0"}  # noqa: S104 - with tokens
+    (api,) = config.listen
+    assert isinstance(api, HostPort)
+    assert api.host == "0.0.0.0"  # noqa: S104 - with tokens
     assert (config.replica, config.journal) == ("gateway-1", secrets.read({"name": "database", "key": "url"}))
     assert HOST in config.hosts
     ports = {port["name"]: port["containerPort"] for port in container_of(rendered(way), one)["ports"]}
-    listening = {"api": config.listen[0].port, "metrics": config.telemetry.port}
+    listening = {"api": api.port, "metrics": config.telemetry.port}
     assert ports == listening | ({"otlp": config.otlp.port} if config.otlp else {})
 
 

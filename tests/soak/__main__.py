@@ -25,7 +25,7 @@ import aiohttp
 from tests.crash.process import LOOPBACK, Process
 from tests.soak.agents import AWAY, Agent, Http, Tally, settle, unanswered
 from tests.soak.watch import Memory, loud_lines, slope
-from tests.soak.world import Collector, Disk, dawdle
+from tests.soak.world import BAD, Collector, Disk, dawdle
 
 AGENTS = 8
 CAPACITY_SECONDS = 20.0
@@ -157,7 +157,7 @@ class Soak:
             await dawdle(self.sidecar.api, min(40.0, self.seconds / 15))
 
     async def _collector(self) -> None:
-        mood = self.chance.choice(("dead", "silent", "refusing"))
+        mood = self.chance.choice(BAD)
         self.faults[f"collector {mood}"] += 1
         self.collector.change(mood)
         await asyncio.sleep(min(15.0, self.seconds / 40))

@@ -123,7 +123,7 @@ class Agent:
             try:
                 await self._have(account, stopping)
             except (AssertionError, TimeoutError) as error:
-                self._calls.tally.wrong.append(f"{account.session}: {error or 'no answer for two minutes'}")
+                self._calls.tally.wrong.append(f"{account.session}: {str(error) or 'no answer for two minutes'}")
 
     async def _have(self, account: Account, stopping: asyncio.Event) -> None:
         base = f"/v1/sessions/{account.session}"
@@ -164,7 +164,7 @@ class Agent:
             for id, tokens in sizes.items()
         ]
         await self._send(events)
-        account.events |= {event["id"] for event in events}
+        account.events |= {f"e-{id}" for id in sizes}
         account.put |= sizes
 
     async def _remove(self, account: Account, base: str) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 Mood = Literal["well", "dead", "silent", "refusing"]
+BAD: tuple[Mood, ...] = ("dead", "silent", "refusing")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 NO = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
