@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench peers crash fuzz soak sbom chart dashboards reference lock image backends release tools clean
+.PHONY: help venv test demo lint format bench peers crash agents fuzz soak sbom chart dashboards reference lock image backends release tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,9 @@ reference: .venv/dev.stamp ## write the tables of settings, calls, events, error
 crash: .venv/dev.stamp tools ## kill the real process 200 times, replicas 50 times, and hold all against an account (15 minutes)
 	@CRASH_KILLS=200 $(BIN)/python -m pytest -s tests/crash/test_kills.py -k normal $(ARGS)
 	CRASH_KILLS=50 $(BIN)/python -m pytest -s tests/crash/test_replicas.py -k killing $(ARGS)
+
+agents: .venv/dev.stamp ## drive whole recorded sessions through each framework, and print what its adapter costs
+	@WHOLE_RUNS=1 $(BIN)/python -m pytest -s tests/client -k "never or absence" $(ARGS)
 
 fuzz: .venv/dev.stamp ## try hostile input for minutes, other input each time (ARGS="--minutes 30 --seed 1")
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --only-binary atheris -e '.[fuzz]' || true

@@ -99,7 +99,9 @@ def plain_line(event: Mapping[str, Any]) -> str:
 
 def settings() -> str:
     """What `settings.json` needs, as JSON."""
-    command = f"{sys.executable} -m sidecar.client.claude_code"
+    import shlex
+
+    command = f"{shlex.quote(sys.executable)} -m sidecar.client.claude_code"
     hooks = {name: [{"hooks": [{"type": "command", "command": f"{command} hook", "timeout": 5}]}] for name in EVENTS}
     telemetry = {
         "CLAUDE_CODE_ENABLE_TELEMETRY": "1",

@@ -1,11 +1,16 @@
-"""A long agent run with the sizes of a recorded session: what the model says and what its tools answer."""
+"""A long agent run with the sizes of a recorded session: what the model says and what its tools answer.
+
+By default as much of it as overflows a small window; `make agents` sets `WHOLE_RUNS`, and takes all of it.
+"""
 
 import functools
+import os
 from dataclasses import dataclass
 
 from sidecar.client.tokens import estimate
 from sidecar.lab.recordings import MAIN, bundled, read
 
+WHOLE = bool(os.environ.get("WHOLE_RUNS"))
 weigh = functools.cache(estimate)  # models of tests weigh each prompt whole, hundreds of times
 RESULTS = frozenset({"tool_result", "file_read"})
 SAID = frozenset({"assistant_message", "thinking", "tool_call"})

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from sidecar.client.driving import adrive
 from sidecar.client.pieces import NOTES, Shown
-from tests.client.scripted import filler, total, turns, weigh
+from tests.client.scripted import WHOLE, filler, total, turns, weigh
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def _no_callbacks_of_others(litellm):
     litellm.logging_callback_manager._reset_all_callbacks()
 
 
-WINDOW = 25_000
+WINDOW = 25_000 if WHOLE else 15_000
 MODEL = "openai/gpt-4o"
 TASK = {"role": "user", "content": "Fix the bug."}
 SYSTEM = {"role": "system", "content": "You are a coder."}
@@ -154,7 +154,7 @@ def items(asks):
 
 
 async def test_a_long_run_overflows_without_the_callback_and_never_with_it(litellm, budget, provider, asks):
-    script = turns("pi__pi-mono")[:60]
+    script = turns("pi__pi-mono")[: 60 if WHOLE else 20]
     assert total(script) > 1.3 * WINDOW
     litellm.callbacks = []
     await agent(script, asking(litellm, provider))
@@ -178,7 +178,7 @@ async def test_a_long_run_overflows_without_the_callback_and_never_with_it(litel
     assert {each["tool_call_id"]: each["content"] for each in messages if each["role"] == "tool"} == answers
     window = budget.threads["t1"].window
     away = [id for id in answers if f"output:{id}" in window.gone or f"output:{id}" in window.cut]
-    assert len(away) > 10
+    assert len(away) > 5
     for id in away:
         assert asks("t1", "archive", f"output:{id}")["content"] == answers[id]
     assert await settled(budget, messages) == items(asks)
