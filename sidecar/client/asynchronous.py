@@ -14,6 +14,7 @@ from sidecar.client.blocking import close_all
 from sidecar.client.calls import Call, SessionCalls
 from sidecar.client.course import Courses, Openable, Send
 from sidecar.client.credentials import VARIABLES, Credentials
+from sidecar.client.errors import Away
 from sidecar.client.pipes import Pipe, Plain, Tls
 from sidecar.client.wire import Answer, Reading
 
@@ -83,9 +84,11 @@ class AsyncClient:
         if self.address.path:
             return Plain(await self._connected(socket.AF_UNIX, self.address.path))
         loop, trouble = asyncio.get_running_loop(), OSError(f"{self.address.host} has no address")
-        for family, _, _, _, place in await loop.getaddrinfo(
-            self.address.host, self.address.port, type=socket.SOCK_STREAM
-        ):
+        try:
+            places = await loop.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
+        except RuntimeError as error:  # what a framework tells of while the interpreter ends: too late for a thread
+            raise Away(str(error)) from error
+        for family, _, _, _, place in places:
             try:
                 made = await self._connected(family, place)
             except OSError as error:
