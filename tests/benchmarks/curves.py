@@ -62,7 +62,8 @@ def _panel(curve: Curve, left: float, top: float) -> list[str]:
         parts.append(f'<text x="{left + 8}" y="{floor + 54 + 15 * place}" style="fill: {colour}">{escape(name)}</text>')
         for size, value in points.items():
             parts.append(f'<circle cx="{x(size):.1f}" cy="{y(value):.1f}" r="3" fill="{colour}"/>')
-            parts.append(_text(x(size), y(value) - 7, f"{value:.3g}", anchor="middle"))
+            above = value >= max(each.get(size, 0) for each in curve.lines.values())
+            parts.append(_text(x(size), y(value) + (-7 if above else 17), f"{value:.3g}", anchor="middle"))
     return parts
 
 
