@@ -39,9 +39,9 @@ def measure(effort: float) -> Iterator[Figure]:
 
 def _items(effort: float) -> Curve:
     """A decision in a session of so many items."""
-    count, lines = max(200, int(1000 * effort)), {}
-    for name in ("request", "put"):
-        points = lines[name] = {}
+    count = max(200, int(1000 * effort))
+    lines: dict[str, dict[int, float]] = {"request": {}, "put": {}}
+    for name, points in lines.items():
         for items in (10, 100, 1_000, 10_000, 100_000):
             taken = times(partial(decisions.prepared, session_of(items), decisions.COMMANDS[name], 0), count)
             points[items] = quantile(taken, 0.5) * 1e6

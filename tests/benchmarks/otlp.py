@@ -4,7 +4,7 @@ import statistics
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -96,7 +96,7 @@ def payload(number: int) -> bytes:
     return request.SerializeToString()
 
 
-def _say(attributes: "object", said: dict[str, str | int]) -> None:
+def _say(attributes: "object", said: Mapping[str, str | int]) -> None:
     for key, value in said.items():
         attribute = attributes.add(key=key)  # type: ignore[attr-defined]
         if isinstance(value, int):

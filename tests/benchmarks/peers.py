@@ -90,7 +90,7 @@ def _litellm() -> Iterator[Server]:
         told["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = (
             "true"  # on loopback, for as long as it is measured
         )
-        command = [PROXY, "--config", config, "--host", "127.0.0.1", "--port", str(port)]
+        command: list[str | Path] = [PROXY, "--config", config, "--host", "127.0.0.1", "--port", str(port)]
         with Path(folder, "said").open("wb") as said:
             process = subprocess.Popen(command, env=os.environ | told, stdout=said, stderr=said, cwd=folder)
             try:
