@@ -142,6 +142,7 @@ async def test_who_was_let_in_before_its_authority_was_withdrawn_does_not_resume
         _, session, answer = await asyncio.to_thread(resumed, secure, ours)
         assert answer == b"HTTP/1.1 200"
         trustme.CA().cert_pem.write_to_path(authority_file)
+        assert app.entrance.certificate is not None
         assert app.entrance.certificate.refresh()
         with contextlib.suppress(ssl.SSLError, ConnectionError):
             assert (await asyncio.to_thread(resumed, secure, ours, session))[::2] == (False, b"")

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 
 import pytest
+from typing_extensions import override
 
 from sidecar.client import Client, recall
 from sidecar.client.driving import adrive, drive
@@ -120,6 +121,7 @@ def test_facts_wait_for_a_sidecar_that_fails(client, neighbour, asks):
 class Raced(deque):
     """What was kept, of which another thread takes the last between a look and a grasp."""
 
+    @override
     def __len__(self):
         return super().__len__() + 1
 
