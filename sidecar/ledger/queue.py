@@ -15,6 +15,7 @@ from sidecar.ledger.lines import IN_A_ROW, Lines
 from sidecar.ledger.turn import Batch, Waiting
 
 _FORGETS = 0.9  # of what was known of the speed, so much is still believed after another turn
+_MOST_PATIENCE = 30  # seconds to ask for at most: a journal that hung makes the pace look far worse than it goes on
 
 
 class Queue:
@@ -133,4 +134,4 @@ class Queue:
 
 def _overloaded(session: SessionId, wait: float) -> Overloaded:
     detail = f"a command of session {session!r} would wait for {wait:.1f} s (the setting max_wait)"
-    return Overloaded(detail, retry_after=math.ceil(wait))
+    return Overloaded(detail, retry_after=min(math.ceil(wait), _MOST_PATIENCE))
