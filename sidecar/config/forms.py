@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 T = TypeVar("T")
 Form: TypeAlias = Callable[[Any], T]
@@ -26,6 +26,11 @@ WORDS = {
 SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*=[ \t]*([^\x00-\x1f\x7f]*)")
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:/\[\]]+)):([0-9]{1,5})")
+# Several hosts may be named. Of a password with a / or a # that is not encoded, a part would be taken for a port.
+_HOST = r"(?:\[[^\]/?#@]*\]|[^\[\]/?#@:,]*)(?::[0-9]*)?"
+_POSTGRES_URL = re.compile(rf"[a-z]+://(?:[^/?#]*@)?{_HOST}(?:,{_HOST})*(?:/[^?#@]*)?(?:\?[^#]*)?")
+_PASSWORD = re.compile(r"(//[^/?#@:]*:).*@")  # up to the last @, for what is before it may be a part of the password
+_SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:password|secret|token|api[-_]?key)[^=&]*=)[^&#]*", re.IGNORECASE)
 BYTES = {"": 1, "k": 1_000, "m": 1_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
@@ -99,6 +104,8 @@ def journal_url(value: Any) -> str:
             return value
         for start in ("sqlite:///", *POSTGRES):
             if value.startswith(start) and len(value) > len(start):
+                if start in POSTGRES and not _POSTGRES_URL.fullmatch(value):
+                    raise ValueError("must have what is special in a name or a password percent-encoded (/ as %2F)")
                 return value
     raise ValueError("must be sqlite:///PATH, postgresql://USER@HOST/DATABASE or memory:")
 
@@ -109,11 +116,8 @@ def sqlite_path(url: str) -> Path:
 
 
 def masked(url: str) -> str:
-    """The URL as it may be shown: its password replaced."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    """The URL as it may be shown: passwords replaced, in the query too, and where a `/` in one breaks the URL."""
+    return _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
 def http_url(value: Any) -> str:

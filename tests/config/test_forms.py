@@ -118,3 +118,38 @@ def test_a_password_in_a_url_is_never_shown():
         "postgresql://budget:***@db:5432/x?sslmode=require"
     )
     assert forms.masked("sqlite:////var/lib/j.db") == "sqlite:////var/lib/j.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "as_shown"),
+    [
+        (
+            "postgresql://db/x?user=u&password=s3cret&sslmode=require",
+            "postgresql://db/x?user=u&password=***&sslmode=require",
+        ),
+        ("https://logs.example.com/in?api-key=s3cret", "https://logs.example.com/in?api-key=***"),
+        ("postgresql://budget:s3/cr@et#@db/x", "postgresql://budget:***@db/x"),
+        ("postgresql://budget@db:5432,other:5433/x", "postgresql://budget@db:5432,other:5433/x"),
+    ],
+)
+def test_nor_is_one_in_its_query_or_one_that_breaks_it(url, as_shown):
+    assert forms.masked(url) == as_shown
+
+
+@pytest.mark.parametrize("password", ["s3/cret", "1/s3cret", "s3?cret", "s3#cret"])
+def test_a_password_that_breaks_the_journals_url_is_told(password):
+    with pytest.raises(ValueError, match=r"percent-encoded \(/ as %2F\)"):
+        forms.journal_url(f"postgresql://budget:{password}@db/x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://budget:s3%2Fc:r@et@db:5432/x?sslmode=require",
+        "postgresql://u@a:5432,[::1]:5433,c/x?target_session_attrs=read-write",
+        "postgresql:///x?host=/run/postgresql&user=u@h",
+        "postgresql://db",
+    ],
+)
+def test_what_postgresql_takes_for_a_url_is_taken(url):
+    assert forms.journal_url(url) == url
