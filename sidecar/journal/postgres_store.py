@@ -10,6 +10,7 @@ one would wait as well; so it is when a caller gives up.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterator
 from importlib import resources
 from typing import TypeAlias
@@ -18,6 +19,8 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from sidecar.journal import JournalError, StoreAway
+
+_log = logging.getLogger(__name__)
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
@@ -216,3 +219,5 @@ async def _migrate(connection: Connection, name: str) -> None:
                 timeout=_MIGRATE_SECONDS,
             )
             await connection.execute("INSERT INTO schema_versions VALUES ($1, now())", step)
+    if 0 < version < SCHEMA_VERSION:
+        _log.info("journal %s was brought from schema %d to %d", name, version, SCHEMA_VERSION)

@@ -6,6 +6,7 @@ ends. A second process is refused with a sentence instead of sharing a ledger th
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ SCHEMA_VERSION = 3  # the last of schema/sqlite-*.sql
 
 # Somebody looks into the file with another program: wait a moment for them, but do not hold the event loop for long.
 _BUSY_SECONDS = 0.25
+
+log = logging.getLogger(__name__)
 
 FileId: TypeAlias = tuple[int, int]  # device, inode
 
@@ -36,6 +39,8 @@ class SqliteFile:
         self._connections: list[sqlite3.Connection] = []
         try:
             with self.failing("cannot be opened"):
+                # It has what agents said: a new one is its owner's alone, and its log as well, as SQLite does it.
+                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self.writer = self._connect()
                 self._prepare()
                 self.writer.execute(f"PRAGMA synchronous = {synchronous}")
@@ -122,6 +127,8 @@ class SqliteFile:
             )
             stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step};"
             self.writer.executescript(f"BEGIN IMMEDIATE; {schema} {stamp} COMMIT;")
+        if tables and version < SCHEMA_VERSION:
+            log.info("journal %s was brought from schema %d to %d", self.path, version, SCHEMA_VERSION)
 
 
 def _found(path: Path | str) -> FileId | None:

@@ -1,6 +1,7 @@
 """A journal that an older version wrote loads, and shows what it showed then (DESIGN section 3)."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ async def test_a_golden_journal_shows_what_it_showed_when_it_was_written(golden,
         assert differences(json.loads(golden.with_suffix(".json").read_text("utf-8")), now) == []
     finally:
         await ledger.stop()
+
+
+async def test_that_a_journal_was_brought_up_to_date_is_told_once(tmp_path, caplog):
+    path = shutil.copy(GOLDEN[0], tmp_path / "journal.db")
+    with caplog.at_level(logging.INFO, logger="sidecar.journal"):
+        for _ in range(2):
+            journal = SqliteJournal(path)
+            await journal.open()
+            await journal.close()
+    assert [record.getMessage() for record in caplog.records] == [f"journal {path} was brought from schema 1 to 3"]
 
 
 def test_the_first_golden_journal_has_an_entry_of_every_kind_that_its_version_knew():

@@ -145,6 +145,21 @@ async def test_another_programs_database_is_refused(path):
         await SqliteJournal(path).open()
 
 
+async def test_a_new_file_and_its_log_are_for_their_owner_alone(path):
+    journal = SqliteJournal(path)
+    before = os.umask(0)
+    try:
+        await journal.open()
+    finally:
+        os.umask(before)
+    try:
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob(f"{path.name}*")}
+        assert f"{path.name}-wal" in modes
+        assert set(modes.values()) == {0o600}
+    finally:
+        await journal.close()
+
+
 async def test_a_file_of_a_newer_version_is_refused(path):
     journal = SqliteJournal(path)
     await journal.open()
