@@ -47,7 +47,7 @@ def settings() -> str:
 
 
 def _default(name: str, setting: Field[Any]) -> str:
-    return "the host's name" if name == "replica" else shown(name, setting.default)
+    return shown(name, setting.default)
 
 
 def calls() -> str:

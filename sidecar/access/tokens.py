@@ -57,11 +57,14 @@ class Tokens:
             return False
         self._seen = now  # taken before reading: whatever is written from now on is another change
         found: dict[bytes, frozenset[Scope]] = {}
+        broken: dict[str, None] = {}  # a file may give several scopes, and is told once
         for path, scope in self._files:
             try:
                 self._add(found, path, scope)
             except TokenFileError as error:
-                log.error("%s; its tokens are not taken any more", error)  # noqa: TRY400 - the sentence says it all
+                broken[str(error)] = None
+        for error_text in broken:
+            log.error("%s; its tokens are not taken any more", error_text)
         self._scopes = found
         log.info("tokens were read again: %d are taken", len(found))
         return True

@@ -25,6 +25,8 @@ SERVICE_LINK = re.compile(
     r"TOKEN_BUDGET(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 
+# Settings whose default is known at the start only, and what --help says of it.
+FOUND_AT_START = {"journal": "journal.db in the user's state folder", "replica": "the host's name"}
 SETTINGS: Mapping[str, Field[Any]] = {setting.name: setting for setting in fields(Config)}
 
 
@@ -154,8 +156,8 @@ def shown(name: str, value: Any) -> str:
         return _size(value)
     if isinstance(value, int):
         return f"{value:_}"
-    if name == "journal" and not value:
-        return "journal.db in the user's state folder"
+    if name in FOUND_AT_START and not value:
+        return FOUND_AT_START[name]
     return forms.masked(value) if form.startswith("URL") or name == "journal" else str(value)
 
 
@@ -177,7 +179,7 @@ def table(loaded: Loaded) -> str:
     """The settings as they would be used: name, value and where it was written."""
     rows = [("setting", "value", "from")]
     for name in SETTINGS:
-        value = getattr(loaded.config, "journal_url" if name == "journal" else name)
+        value = getattr(loaded.config, {"journal": "journal_url", "replica": "replica_name"}.get(name, name))
         rows.append((name, shown(name, value), loaded.written.get(name, "default")))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {written}" for name, value, written in rows)

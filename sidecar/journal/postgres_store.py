@@ -56,7 +56,7 @@ class Store:
             self._settings += "; SET synchronous_commit TO on"
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         parts = urlsplit(url)
-        self.name = f"{parts.hostname or ''}{parts.path}"
+        self.name = f"{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     async def open(self) -> None:
         """Connect, and bring the tables up to date."""

@@ -202,6 +202,15 @@ def test_a_file_that_has_no_good_tokens_stops_the_start_and_is_not_quoted(tmp_pa
     assert not text or text.split()[-1] not in str(caught.value)
 
 
+def test_a_broken_file_of_several_scopes_is_told_once(tmp_path, caplog):
+    path = tmp_path / "tokens"
+    path.write_text(READ)
+    tokens = Tokens({"read": (str(path),), "write": (str(path),)})
+    path.write_text("short")
+    assert tokens.refresh()
+    assert caplog.text.count("its tokens are not taken any more") == 1
+
+
 def test_a_file_that_is_gone_or_broken_later_opens_nothing_while_the_others_go_on(tmp_path, caplog):
     tokens = tokens_of(tmp_path, read=READ, write=WRITE)
     os.truncate(tmp_path / "read", 4)

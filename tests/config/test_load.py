@@ -1,6 +1,7 @@
 """Settings from flags, environment and file: which one wins, and how all that is wrong is told at once."""
 
 import argparse
+import socket
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -227,6 +228,11 @@ def test_secrets_are_not_shown():
     assert broken("--downstream-headers", "s3cret") == (
         "--downstream-headers must be NAME=VALUE, several with commas between them, values percent-encoded",
     )
+
+
+def test_the_replicas_default_is_the_hosts_name():
+    assert shown("replica", SETTINGS["replica"].default) == "the host's name"
+    assert f"replica {socket.gethostname()} default" in " ".join(table(load({}, {})).split())
 
 
 def test_the_journals_default_is_in_the_users_state_folder(monkeypatch):
