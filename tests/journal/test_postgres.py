@@ -78,7 +78,8 @@ async def test_a_database_of_a_newer_version_is_refused(open_journal, postgres):
 async def test_a_server_that_is_not_there_is_named_without_its_password(postgres):
     port = urlsplit(postgres).port
     url = f"postgresql://postgres:hunter2@127.0.0.1:{port}/nowhere"
-    with pytest.raises(JournalError, match=rf'journal 127\.0\.0\.1:{port}/nowhere cannot be opened: .*"nowhere"') as error:
+    rule = rf'journal 127\.0\.0\.1:{port}/nowhere cannot be opened: .*"nowhere"'
+    with pytest.raises(JournalError, match=rule) as error:
         await PostgresJournal(url, writer="w").open()
     assert "hunter2" not in str(error.value)
 
