@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from sidecar.budget import policy
 
 # A deadline would judge how busy the machine is, and so would a check of how fast examples are made. In CI a commit
 # always gets the same examples; elsewhere new ones.
@@ -14,6 +16,20 @@ UNHURRIED = (hypothesis.HealthCheck.too_slow,)
 hypothesis.settings.register_profile("local", deadline=None, suppress_health_check=UNHURRIED, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, suppress_health_check=UNHURRIED, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def _presets(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The presets that a test module adds are known to its own tests alone: much is generated from those that ship."""
+    presets = policy._PRESETS
+    all_of_them = dict(presets)
+    own = {value for value in vars(request.module).values() if isinstance(value, str)}
+    for name in all_of_them:
+        if name.startswith("test-") and name not in own:
+            del presets[name]
+    yield
+    presets.clear()
+    presets.update(all_of_them)
 
 
 @pytest.fixture(scope="session")

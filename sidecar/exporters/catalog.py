@@ -357,7 +357,8 @@ CATALOG: tuple[Metric, ...] = (
             "and with metrics_detail of the others."
         ),
         labels=_plain(component=COMPONENTS, predictor=("prior", "calibrated", "forecast")),
-        initial=(),  # begins with the first plan; the other predictors when they first differ from the prior
+        # Any session has forecasts. Plans begin with the first of them, the calibrated ones when they first differ.
+        initial=(("working_memory", "forecast"),),
         unit="ratio",
         buckets=(0.05,),
         feeds="task_completed",

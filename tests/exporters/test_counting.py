@@ -174,11 +174,12 @@ async def test_adjusted_shares_are_counted_by_direction(house: House):
 
 async def test_a_completed_task_shows_how_far_its_prediction_lay(house: House):
     await house.open()
-    assert not (await house.scrape()).series("token_budget_prediction_error_ratio_count")
+    before = (await house.scrape()).series("token_budget_prediction_error_ratio_count")
+    assert list(before) == [(("component", "working_memory"), ("predictor", "forecast"))], "any session has forecasts"
     await house.do(PlanTasks(tasks=[TaskSpec(id="t", files=["a"])]))
     begun = (await house.scrape()).series("token_budget_prediction_error_ratio_count")
     assert set(begun.values()) == {0}, "series begin before the first value, so that no rate misses it"
-    assert len(begun) == 3
+    assert len(begun) == 4
     await house.do(CompleteTask(task="t", actual={"working_memory": 13_000, "agent_context": 5_000}))
     scrape = await house.scrape()
     # 10,000 of 60,000 were predicted and 13,000 needed: 5 points off, no more.

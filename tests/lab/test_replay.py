@@ -129,6 +129,7 @@ async def test_the_same_recording_makes_the_same_decisions_at_any_speed(connecti
     (recording,) = [each for each in short if "entire-cli-17f8" in each.session]
     start = time.time() - recording.duration
     fast = await play(connection, [recording], start=start, prefix="fast-")
+    await connection.call("DELETE", f"/v1/profiles/{recording.agent}")  # what closed sub-agents have taught
     began = time.monotonic()
     paced = await play(connection, [recording], start=start, prefix="paced-", speed=1000.0)
     assert time.monotonic() - began > 1.0, "it did keep the pace"
