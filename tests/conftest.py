@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from sidecar.budget import policy
+from tests.budget.variants import VARIANTS
 
 # A deadline would judge how busy the machine is, and so would a check of how fast examples are made. In CI a commit
 # always gets the same examples; elsewhere new ones.
@@ -20,16 +21,14 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 @pytest.fixture(autouse=True)
 def _presets(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The presets that a test module adds are known to its own tests alone: much is generated from those that ship."""
-    presets = policy._PRESETS
-    all_of_them = dict(presets)
-    own = {value for value in vars(request.module).values() if isinstance(value, str)}
-    for name in all_of_them:
-        if name.startswith("test-") and name not in own:
-            del presets[name]
+    """The policies of a test module are presets for its own tests alone: much is generated from those that ship."""
+    shipped = dict(policy._PRESETS)
+    for value in vars(request.module).values():
+        if isinstance(value, str) and value in VARIANTS:
+            policy.add_preset(VARIANTS[value])
     yield
-    presets.clear()
-    presets.update(all_of_them)
+    policy._PRESETS.clear()
+    policy._PRESETS.update(shipped)
 
 
 @pytest.fixture(scope="session")
