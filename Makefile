@@ -1,7 +1,7 @@
 # What a newcomer types. `make` alone lists it. Every target does its own set-up; a second run starts at once.
 #
 #   make test ARGS="tests/budget -k split"     arguments go on to the program behind the target
-#   make test PYTHON=/opt/python3.13/bin/python3    another interpreter (a new .venv only)
+#   make test PYTHON=python3.13    another interpreter (a new .venv only)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -79,7 +79,7 @@ soak: .venv/dev.stamp ## run a real sidecar at half load with faults, and hold i
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 # In an environment that has what the image has, and nothing else.
-sbom: .venv/dev.stamp ## list what the image is made of, with licences: sbom.cdx.json, THIRD-PARTY.md (downloads)
+sbom: .venv/dev.stamp ## list what the image is made of, with licences: in .ci (downloads)
 	@$(PIP) install cyclonedx-bom
 	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT
 	$(BIN)/python -m venv --without-pip "$$folder/image"

@@ -57,12 +57,12 @@ def main(found: Path) -> None:
         "component": {name: root[name] for name in ("bom-ref", "type", "name", "version") if name in root}
     }
     bom["metadata"]["component"]["licenses"] = [{"license": {"id": "Apache-2.0"}}]
-    (CHECKOUT / "sbom.cdx.json").write_text(json.dumps(bom, indent=1) + "\n")
+    (CHECKOUT / ".ci" / "sbom.cdx.json").write_text(json.dumps(bom, indent=1) + "\n")
     rows = []
     for each in sorted(bom["components"], key=lambda each: each["name"].lower()):
         (licence,) = each["licenses"]
         rows.append(f"| {each['name']} | {each['version']} | {licence.get('expression') or licence['license']['id']} |")
-    (CHECKOUT / "THIRD-PARTY.md").write_text(HEAD + "\n".join(rows) + "\n")
+    (CHECKOUT / ".ci" / "THIRD-PARTY.md").write_text(HEAD + "\n".join(rows) + "\n")
 
 
 if __name__ == "__main__":

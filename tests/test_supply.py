@@ -14,7 +14,7 @@ ALLOWED = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MPL-2.0"
 @pytest.fixture
 def components(checkout):
     """The components of the bill, by name."""
-    bom = json.loads((checkout / "sbom.cdx.json").read_text())
+    bom = json.loads((checkout / ".ci" / "sbom.cdx.json").read_text())
     assert bom["bomFormat"] == "CycloneDX"
     return {canonicalize_name(each["name"]): each for each in bom["components"]}
 
@@ -39,7 +39,7 @@ def test_every_licence_is_one_that_is_allowed(components):
 
 
 def test_the_list_for_people_says_the_same(checkout, components):
-    rows = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", (checkout / "THIRD-PARTY.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", (checkout / ".ci" / "THIRD-PARTY.md").read_text(), re.MULTILINE)
     told = {canonicalize_name(name): (version, licence) for name, version, licence in rows if name != "package"}
     assert told == {name: (each["version"], licence_of(each)) for name, each in components.items()}
 
