@@ -39,7 +39,9 @@ def test_every_licence_is_one_that_is_allowed(components):
 
 
 def test_the_list_for_people_says_the_same(checkout, components):
-    rows = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", (checkout / ".ci" / "THIRD-PARTY.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (\S+) \| (\S+) \| (.+) \|$", (checkout / ".ci" / "THIRD-PARTY.md").read_text(), re.MULTILINE
+    )
     told = {canonicalize_name(name): (version, licence) for name, version, licence in rows if name != "package"}
     assert told == {name: (each["version"], licence_of(each)) for name, each in components.items()}
 
