@@ -7,23 +7,23 @@ FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
 # --copies would bring a second interpreter: the links lead to the base's, which is the same in both stages.
-RUN python3 -m venv --without-pip /opt/sidecar
+RUN python3 -m venv --without-pip /app
 # First what changes seldom. Every file is checked against its hash; nothing is compiled here.
 COPY requirements.txt requirements-build.txt ./
-RUN python3 -m pip --python /opt/sidecar/bin/python install --no-compile --no-deps --only-binary=:all: \
+RUN python3 -m pip --python /app/bin/python install --no-compile --no-deps --only-binary=:all: \
         --require-hashes --requirement requirements.txt && \
-    python3 -m venv /opt/build && \
-    /opt/build/bin/pip install --no-deps --only-binary=:all: --require-hashes --requirement requirements-build.txt
+    python3 -m venv /build && \
+    /build/bin/pip install --no-deps --only-binary=:all: --require-hashes --requirement requirements-build.txt
 COPY CHANGELOG.md LICENSE README.md pyproject.toml ./
 COPY sidecar sidecar
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel . && \
-    python3 -m pip --python /opt/sidecar/bin/python install --no-compile --no-deps --no-index /tmp/wheel/*.whl && \
+RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . && \
+    python3 -m pip --python /app/bin/python install --no-compile --no-deps --no-index /wheel/*.whl && \
     install --directory --owner=65532 --group=65532 --mode=0700 /data
 # Bytecode of the packages, and of what they use of the standard library: the base comes without, and a read-only root
 # would have it compiled at each start.
-ENV PYTHONPYCACHEPREFIX=/opt/bytecode
-RUN /opt/sidecar/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/sidecar/lib && \
-    /opt/sidecar/bin/python -c "import sidecar.__main__, sidecar.app, sidecar.kubernetes.health, sidecar.kubernetes.inject, uvloop"
+ENV PYTHONPYCACHEPREFIX=/bytecode
+RUN /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib && \
+    /app/bin/python -c "import sidecar.__main__, sidecar.app, sidecar.kubernetes.health, sidecar.kubernetes.inject, uvloop"
 
 # hadolint ignore=DL3006
 FROM ${PYTHON}
@@ -36,13 +36,13 @@ LABEL org.opencontainers.image.title="token-budget-sidecar" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="python:3.13-slim-trixie"
 # hadolint ignore=DL3064
-ENV PATH=/opt/sidecar/bin:$PATH \
+ENV PATH=/app/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONPYCACHEPREFIX=/opt/bytecode \
+    PYTHONPYCACHEPREFIX=/bytecode \
     PYTHONUNBUFFERED=1 \
     TOKEN_BUDGET_JOURNAL=sqlite:////data/journal.db
-COPY --from=build /opt/sidecar /opt/sidecar
-COPY --from=build /opt/bytecode /opt/bytecode
+COPY --from=build /app /app
+COPY --from=build /bytecode /bytecode
 # The only place it writes to; a volume, so that the root may be read-only.
 COPY --from=build --chown=65532:65532 /data /data
 VOLUME ["/data"]

@@ -90,7 +90,7 @@ def test_its_health_check_passes_while_it_runs(engine, running):
 
 def test_it_runs_as_nobody_in_particular_on_a_root_that_it_cannot_write(engine, running):
     assert engine.podman("exec", "running", "id", "-u") == "65532"
-    tried = engine.podman("exec", "running", "sh", "-c", "touch /opt/sidecar/x && echo written", check=False)
+    tried = engine.podman("exec", "running", "sh", "-c", "touch /app/x && echo written", check=False)
     assert "written" not in tried
     status = (process(engine) / "status").read_text()
     assert "CapEff:\t0000000000000000" in status
