@@ -14,10 +14,12 @@ run between turns, so nobody sees what is not durable. One owner, no locks.
     history.py     sessions out of the journal, from their snapshots
     snapshots.py   when those are taken
     contention.py  sessions that another replica writes to as well
+    moved.py       sessions that the store has otherwise, because others serve them now
+    silence.py     sessions that nothing is heard of: idle, then closed
     retention.py   what is forgotten, by age and size
     ages.py        how old that is, on a clock that may be set
     writer.py      the turns themselves: decide, append, publish, answer
-    ledger.py      the face: commands in, reads, start and stop, idle sessions
+    ledger.py      the face: commands in, reads, start and stop
 """
 
 from sidecar.ledger.contract import (

@@ -1,12 +1,11 @@
-"""The ledger's face: commands come in, reads are answered, idle sessions are looked for."""
+"""The ledger's face: commands come in, reads are answered."""
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sidecar.budget.commands import Command, ExpireSession, LapseLeases
+from sidecar.budget.commands import Command, LapseLeases
 from sidecar.budget.decide import Defaults
 from sidecar.budget.errors import BudgetError, NotFound
 from sidecar.budget.profile import Profile
@@ -17,17 +16,13 @@ from sidecar.journal import ArchiveRecord, Journal, JournalError, SessionId, Sto
 from sidecar.journal.freezing import thaw
 from sidecar.ledger.ages import Ages
 from sidecar.ledger.contract import Ask, Limits, Origin, Overloaded, Reply, SessionView, Sink
+from sidecar.ledger.moved import Moved
 from sidecar.ledger.profiles import Profiles
 from sidecar.ledger.residents import Residents
 from sidecar.ledger.retention import Keep, Retention
+from sidecar.ledger.silence import OWN, Silence
 from sidecar.ledger.snapshots import Snapshots
 from sidecar.ledger.writer import Writer
-
-_log = logging.getLogger(__name__)
-
-OWN = Origin(receiver="idle")  # of what nobody asked for
-_LOOK_SECONDS = 0.5  # a read waits no longer for a store that did not take the last write
-_TOGETHER = 1_000  # sessions whose place in the store is asked for at a time
 
 
 def _nothing(what: str, reason: str, count: int) -> None:
@@ -58,23 +53,17 @@ class Ledger:
         on_dropped: Callable[[str, str, int], None] = _nothing,
     ) -> None:
         self._journal = journal
-        self._sinks = sinks
-        self._limits = limits or Limits()
+        limits = limits or Limits()
         self._clock = clock
-        self._on_moved = on_moved
-        self._residents = Residents(
-            journal, closed=self._limits.closed_in_memory, parts=self._limits.closed_parts_in_memory
-        )
+        self._residents = Residents(journal, closed=limits.closed_in_memory, parts=limits.closed_parts_in_memory)
         self._snapshots = Snapshots(
             journal,
             self._residents,
-            every=self._limits.snapshot_every,
+            every=limits.snapshot_every,
             settled=self.settled,
             durable=lambda: self.journal_up,
         )
         self._keep = keep or Keep()
-        self._ages = Ages(clock, steady)
-        self._retention = Retention(journal, self._residents, self._keep, dropped=on_dropped, clock=self._ages.now)
         defaults = defaults or Defaults()
         self._profiles = Profiles(journal, defaults.profiles)
         self._writer = Writer(
@@ -83,12 +72,26 @@ class Ledger:
             defaults=defaults,
             profiles=self._profiles,
             sinks=sinks,
-            limits=self._limits,
+            limits=limits,
             clock=clock,
             stopwatch=stopwatch,
             on_append=on_append,
             on_grown=self._snapshots.grown,
             on_dropped=on_dropped,
+        )
+        self._moved = Moved(journal, self._residents, self._writer, on_moved=on_moved)
+        ages = Ages(clock, steady)
+        self._silence = Silence(
+            self._residents,
+            self._moved,
+            self._snapshots,
+            Retention(journal, self._residents, self._keep, dropped=on_dropped, clock=ages.now),
+            limits=limits,
+            sinks=sinks,
+            ages=ages,
+            clock=clock,
+            settled=self.settled,
+            handle_all=self.handle_all,
         )
         self._background: list[asyncio.Task[None]] = []
 
@@ -108,11 +111,8 @@ class Ledger:
             await self._journal.close()
             raise
         self._writer.start()
-        self._background = [
-            asyncio.create_task(self._sweep()),
-            asyncio.create_task(self._snapshots.run()),
-            asyncio.create_task(self._forget()),
-        ]
+        background = self._snapshots.run(), *self._silence.watching(forget_every=self._keep.every)
+        self._background = [asyncio.create_task(each) for each in background]
 
     async def stop(self, *, patience: float = 3.0) -> None:
         """Take no more commands, finish those that wait (for at most `patience` seconds), close the journal."""
@@ -178,7 +178,7 @@ class Ledger:
         await self.settled()
         found = self._residents.get(session)
         if found is not None and self._journal.shared:
-            await self._look_at_store(found)
+            await self._moved.look_at(found)
             found = self._residents.get(session)
         if found is None:
             read = await self._residents.fold(session)
@@ -194,17 +194,6 @@ class Ledger:
             if found is None:
                 raise NotFound(f"session {session!r} does not exist", path="session")
         return SessionView(session=found, idle=self._residents.is_idle(session))
-
-    async def _look_at_store(self, session: Session) -> None:
-        """Forget the session if others have moved it; where the store is away, reads go on from what memory has.
-
-        That the last write failed does not say that the store is still away: others may write to it already.
-        """
-        if self._writer.is_astray(session.id):
-            return
-        with contextlib.suppress(JournalError, TimeoutError):
-            async with asyncio.timeout(None if self.journal_up else _LOOK_SECONDS):
-                await self.drop_moved([session])
 
     def _leases_ran_out(self, session: Session) -> bool:
         """Whether leases lapse by the server's time: in a session that has none of its host's."""
@@ -275,75 +264,10 @@ class Ledger:
 
     # --- idle sessions ----------------------------------------------------------------------------------------------
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(self._limits.sweep_every)
-            try:
-                await self.expire()
-            except (JournalError, Overloaded):
-                pass  # the next sweep finds the same sessions
-            except Exception:  # noqa: BLE001 - the next sweep may fare better
-                _log.exception("idle sessions could not be looked for")
-
-    async def _forget(self) -> None:
-        while True:
-            await asyncio.sleep(self._keep.every)
-            try:
-                await self.forget()
-            except (JournalError, Overloaded) as error:
-                _log.info("nothing is forgotten for now: %s", error)
-            except Exception:  # noqa: BLE001 - the next time may fare better
-                _log.exception("what is too old could not be forgotten")
-
     async def forget(self) -> None:
-        """Forget what is too old or too much; take up open sessions that were silent for `close_after`, to close them.
-
-        Raises `JournalError`.
-        """
-        for head in await self._retention.forget():
-            silent = head.written_at < self._ages.now() - self._limits.close_after
-            if silent and self._residents.get(head.session) is None:
-                await self._residents.bring(head.session)
+        """Forget what is too old or too much, now. Raises `JournalError`."""
+        await self._silence.forget()
 
     async def expire(self) -> None:
-        """Retire the sessions that nothing was heard of for `idle_after`, close those for `close_after` (SPEC 3.9)."""
-        await self.settled()
-        if self._journal.shared:
-            await self.drop_moved(self._residents.all())
-        leap, now = self._ages.leapt(), self._clock()
-        if leap:
-            _log.warning("the clock was set forward by %.0f seconds: sessions are as old as they were", leap)
-            self._residents.age_less(leap, now)
-        self._residents.count_from(now)
-        for session in self._residents.retire(before=now - self._limits.idle_after):
-            self._snapshots.rests(session)
-            for sink in self._sinks:
-                sink.retire(session)
-        silent = self._residents.silent(before=now - self._limits.close_after)
-        for start in range(0, len(silent), self._limits.turn_commands):
-            await self.handle_all(
-                [
-                    Ask(session=id, command=ExpireSession(), origin=OWN)
-                    for id in silent[start : start + self._limits.turn_commands]
-                ]
-            )
-
-    # --- a store that others write to as well -----------------------------------------------------------------------
-
-    async def drop_moved(self, sessions: Collection[Session]) -> None:
-        """Forget what the store has otherwise: others serve it now, or a failover has lost it. Raises `JournalError`.
-
-        Call it after `settled`: what memory has then is durable.
-        """
-        for start in range(0, len(sessions), _TOGETHER):
-            together = list(sessions)[start : start + _TOGETHER]
-            durable = {session.id: session.version for session in together}
-            heads = await self._journal.heads(list(durable))
-            await self.settled()
-            for id, version in durable.items():
-                session = self._residents.get(id)
-                stored = heads[id].version if id in heads else 0
-                if session is not None and not version <= stored <= session.version:
-                    self._residents.drop(id)
-                    if self._on_moved is not None:
-                        self._on_moved(session)
+        """Look for sessions that have become idle or are to be closed, now. Raises `JournalError`, `Overloaded`."""
+        await self._silence.expire()

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.budget.commands import OpenSession
 from sidecar.journal import JournalError, StoreAway
-from sidecar.ledger import ledger as ledger_module
+from sidecar.ledger import moved
 from tests.ledger.parts import FaultyJournal, asks, opened, request, state_in_journal, until, working_memory
 
 
@@ -42,7 +42,7 @@ async def test_where_the_store_does_not_answer_reads_go_on_from_memory_and_do_no
     one, two, journal = replicas
     await failed(one, journal)
     await two.handle("s", request(10))
-    monkeypatch.setattr(ledger_module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(moved, "_LOOK_SECONDS", 0.01)
     journal.heads_hang = True
     async with asyncio.timeout(1):
         assert await working_memory(one, "s") == 1
