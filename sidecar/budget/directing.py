@@ -8,9 +8,10 @@ from dataclasses import replace
 from itertools import islice
 
 from sidecar.budget.entries import Action, CleanedUp, DirectivesUndone
+from sidecar.budget.held import Held, integrate, reckon
 from sidecar.budget.holding import discard, put_back, remember, resize
 from sidecar.budget.items import Item
-from sidecar.budget.session import REMEMBERED_ARCHIVED, Directive, Held, Session, integrate, reckon
+from sidecar.budget.session import REMEMBERED_ARCHIVED, Directive, Session
 
 
 def cleaned_up(session: Session, entry: CleanedUp) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 from sidecar.budget.cleanup import first_due, first_due_call
 from sidecar.budget.entries import Allocated, ItemPut, LeaseLapsed, Released, UsageReported
+from sidecar.budget.held import Held, integrate, reckon
 from sidecar.budget.items import Item
 from sidecar.budget.policy import Component
-from sidecar.budget.session import REMEMBERED_REQUESTS, Grant, Held, Session, integrate, reckon
+from sidecar.budget.session import REMEMBERED_REQUESTS, Grant, Session
 
 _AT_ONCE = 32  # how many of the oldest are forgotten together
 

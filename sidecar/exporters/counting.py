@@ -32,8 +32,8 @@ from sidecar.budget.entries import (
     UsageReported,
     WindowSynced,
 )
+from sidecar.budget.held import ratio
 from sidecar.budget.policy import COMPONENTS, Mode
-from sidecar.budget.session import ratio
 from sidecar.exporters.catalog import CATALOG
 from sidecar.exporters.forecasts import Miss
 from sidecar.exporters.metric import CLEANED, COMPACTION_SOURCES, COMPONENT_OF_STEP, PREDICTED, PREDICTED_ALWAYS, Metric

@@ -17,8 +17,9 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 import sidecar
 from sidecar.budget.entries import Opened
+from sidecar.budget.held import ratio
 from sidecar.budget.policy import COMPONENTS, STATUSES, Component
-from sidecar.budget.session import Session, ratio
+from sidecar.budget.session import Session
 from sidecar.exporters.agents import UNKNOWN, AgentLabels
 from sidecar.exporters.catalog import BY_NAME, CATALOG
 from sidecar.exporters.counting import Counting, Exemplar

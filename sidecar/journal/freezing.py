@@ -16,8 +16,9 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 import msgspec
 
 import sidecar
+from sidecar.budget.held import Held
 from sidecar.budget.policy import PRESETS
-from sidecar.budget.session import SAMPLES, Held, Session
+from sidecar.budget.session import SAMPLES, Session
 from sidecar.journal import JournalError, Snapshot
 
 Raw: TypeAlias = dict[str, Any]

@@ -21,7 +21,8 @@ from opentelemetry.trace import (
 
 from sidecar.budget.cleanup import CleanupRun
 from sidecar.budget.entries import Allocated, AnyEntry, Closed, Exhausted, SharesAdjusted, TasksPlanned
-from sidecar.budget.session import Session, ratio
+from sidecar.budget.held import ratio
+from sidecar.budget.session import Session
 from sidecar.exporters.traces.sampling import REMARKABLE
 from sidecar.ledger import Record
 from sidecar.ledger.trace_context import TraceContext
