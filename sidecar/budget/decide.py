@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sidecar.budget import facts, life, planning, requests, restoring, window
+from sidecar.budget.called import Called, called
 from sidecar.budget.cleanup import CleanupRun
 from sidecar.budget.clock import session_time
 from sidecar.budget.commands import (
@@ -50,7 +51,8 @@ __all__ = ["Decision", "Defaults", "decide"]
 class Decision:
     """What a command came to. `entries` are applied to `session` already; the journal has still to take them.
 
-    `cleaning`: the seconds that cleanups took, those planned and not carried out included.
+    `cleaning`: the seconds that cleanups took, those planned and not carried out included. `called`: what the model
+    call found that the command told of.
     """
 
     session: Session
@@ -61,6 +63,7 @@ class Decision:
     duplicate: bool = False
     created: bool = False
     cleaning: float = 0.0
+    called: Called | None = None
 
 
 # What is decided by what is known of the agent, or adds to it.
@@ -109,11 +112,11 @@ def decide(  # noqa: PLR0913 - a decision has many circumstances, each named by 
     turn = Turn(session, at, host, command.id, answered, stopwatch, defaults.store_content)
     if isinstance(command, _OF_THE_AGENT):
         turn.profile, turn.learns = defaults.profile(session.agent), defaults.learn
+    calls = session.calls
     reply = _carry_out(turn, command, archived, _interval(session, defaults))
+    found = called(session) if session.calls != calls else None
     entries = (*before, *turn.entries) if before else tuple(turn.entries)
-    return Decision(
-        session, reply, entries, tuple(turn.runs), turn.contents, created=bool(before), cleaning=turn.cleaning
-    )
+    return Decision(session, reply, entries, tuple(turn.runs), turn.contents, False, bool(before), turn.cleaning, found)
 
 
 def _open(

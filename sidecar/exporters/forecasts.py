@@ -1,9 +1,9 @@
 """Forecasts held against what came: the errors that `predictor="forecast"` exports, and those of the whole window.
 
-At each model call of a session what is expected some calls ahead is remembered, and looked at again when they have
-come. Where something was cleaned up or compacted meanwhile, nothing is said: a forecast is what the window holds if
-nothing is. A session whose calls came together is looked at after the last of them. What is remembered is bounded: a
-few numbers for each call of the longest horizon, for each active session.
+What is expected at each model call of a session, some calls ahead, is remembered and looked at again when those calls
+have come, in one turn of the ledger or in many. Where something was cleaned up or compacted meanwhile, nothing is said:
+a forecast is what the window holds if nothing is. What is remembered is bounded: a few numbers for each call of the
+longest horizon, for each active session.
 """
 
 from collections import deque
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sidecar.budget.called import Called
 from sidecar.budget.pace import REACHES
 from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.budget.session import Session
@@ -35,10 +36,9 @@ class _Expected(NamedTuple):
 
 @dataclass(slots=True)
 class _Waiting:
-    """What waits for a session's next calls, by horizon, the sooner first. `calls`: those that were looked at."""
+    """What waits for a session's next calls, by horizon, the sooner first."""
 
     epoch: int
-    calls: int
     expected: dict[int, deque[_Expected]] = field(
         default_factory=lambda: {reach.calls: deque(maxlen=reach.calls) for reach in REACHES}
     )
@@ -50,44 +50,33 @@ class Forecasts:
     def __init__(self) -> None:
         self._waiting: dict[str, _Waiting] = {}
 
-    def look(self, session: Session) -> Iterable[Miss]:
-        """The session has changed: forecasts whose time has come, if it has had a model call since."""
-        waiting = self._waiting.get(session.id)
-        if session.closed:
-            self._waiting.pop(session.id, None)
-        if waiting is None or waiting.epoch != session.epoch:
-            if not session.calls or session.closed:
-                return ()
-            waiting = self._waiting[session.id] = _Waiting(session.epoch, 0)
-        if session.calls == waiting.calls:
+    def look(self, session: Session, called: Called | None) -> Iterable[Miss]:
+        """A command of the session was decided: forecasts whose time has come, if a model call is what it told of.
+
+        `session` is as the whole turn left it, which may have been closed by a later command than this one.
+        """
+        if called is None:
+            if session.closed:
+                self._waiting.pop(session.id, None)
             return ()
-        waiting.calls = session.calls
-        missed = list(self._due(waiting, session))
-        if not session.closed:
-            _expect(waiting, session)
+        waiting = self._waiting.get(session.id)
+        if waiting is None or waiting.epoch != called.epoch:
+            waiting = self._waiting[session.id] = _Waiting(called.epoch)
+        missed = list(_due(waiting, called))
+        for calls, utilizations in called.expected:
+            waiting.expected[calls].append(_Expected(called.call + calls, calls, called.falls, utilizations))
         return missed
 
     def drop(self, session: Session) -> None:
         """The session rests, or somebody else serves it."""
         self._waiting.pop(session.id, None)
 
-    def _due(self, waiting: _Waiting, session: Session) -> Iterator[Miss]:
-        falls = _falls(session)
-        actual = (session.utilization, *(held.utilization for held in session.components.values()))
-        for expected in waiting.expected.values():
-            while expected and expected[0].due <= session.calls:
-                one = expected.popleft()
-                if one.due == session.calls:
-                    for place, component in enumerate((None, *COMPONENTS)):
-                        if one.falls[place] == falls[place]:
-                            yield Miss(component, one.calls, abs(one.utilizations[place] - actual[place]))
 
-
-def _expect(waiting: _Waiting, session: Session) -> None:
-    falls = _falls(session)
-    for calls, utilizations in session.expected():
-        waiting.expected[calls].append(_Expected(session.calls + calls, calls, falls, utilizations))
-
-
-def _falls(session: Session) -> tuple[int, ...]:
-    return (session.pace.falls, *(held.pace.falls for held in session.components.values()))
+def _due(waiting: _Waiting, called: Called) -> Iterator[Miss]:
+    for expected in waiting.expected.values():
+        while expected and expected[0].due <= called.call:
+            one = expected.popleft()
+            if one.due == called.call:
+                for place, component in enumerate((None, *COMPONENTS)):
+                    if one.falls[place] == called.falls[place]:
+                        yield Miss(component, one.calls, abs(one.utilizations[place] - called.utilizations[place]))

@@ -100,7 +100,7 @@ class Exporter:
         if record.origin is not None and record.origin.receiver != LEDGER:
             self.received(record.origin.receiver, record.command.type)
         self._counting.record(agent, record, None if self.exemplar is None else self._exemplar_of(record))
-        for miss in self._forecasts.look(session):
+        for miss in self._forecasts.look(session, record.called):
             self._counting.missed(miss)
         self._windows.update(session, agent, opened=bool(record.entries) and type(record.entries[0].entry) is Opened)
 

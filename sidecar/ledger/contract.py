@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sidecar.budget.called import Called
 from sidecar.budget.cleanup import CleanupRun
 from sidecar.budget.commands import Command
 from sidecar.budget.session import Session
@@ -79,7 +80,7 @@ class Record:
     """What one decided command did, told to the sinks after its entries are durable, and if it made none.
 
     `session` is the session after the whole turn, to be looked at now and not kept. `decision_seconds` leaves cleanups
-    and the journal out.
+    and the journal out. `called` is what a model call found that the command told of, when that was decided.
     """
 
     session: Session
@@ -89,6 +90,7 @@ class Record:
     runs: tuple[CleanupRun, ...]
     decision_seconds: float
     origin: Origin | None
+    called: Called | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

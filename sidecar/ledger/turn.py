@@ -59,7 +59,8 @@ class Decided:
             StoredEntry(ask.session, version, written_at, entry)
             for version, entry in enumerate(decision.entries, self.first)
         ]
-        return Record(session, ask.command, entries, decision.reply, decision.runs, self.seconds, ask.origin)
+        seconds, called = self.seconds, decision.called
+        return Record(session, ask.command, entries, decision.reply, decision.runs, seconds, ask.origin, called)
 
 
 @dataclass(slots=True)

@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from sidecar.budget.commands import CloseSession, OpenSession, ReportUsage, SyncWindow, WindowItem
+from sidecar.budget.commands import CloseSession, OpenSession, ReportUsage, SyncWindow, TouchItem, WindowItem
 from sidecar.budget.decide import Defaults, decide
 from sidecar.budget.policy import COMPONENTS
 from sidecar.exporters.forecasts import Forecasts
+from sidecar.ledger import Ask, Origin, Reply
 
 NAME = "token_budget_window_forecast_error_ratio"
+COMPONENTS_NAME = "token_budget_prediction_error_ratio"
+KINDS = ("count", "sum", "bucket")
 
 
 class Seat:
@@ -21,12 +24,13 @@ class Seat:
 
     def do(self, command):
         self.now += 10
-        self.session = decide(self.session, command, id="s", now=self.now, defaults=Defaults()).session
+        decision = decide(self.session, command, id="s", now=self.now, defaults=Defaults())
+        self.session = decision.session
+        return list(self.forecasts.look(self.session, decision.called))
 
     def call(self, tokens):
         """A model call sees a window of so many tokens; the errors of the forecasts for it."""
-        self.do(SyncWindow(items=[WindowItem(id="f", kind="file", tokens=tokens)]))
-        return list(self.forecasts.look(self.session))
+        return self.do(SyncWindow(items=[WindowItem(id="f", kind="file", tokens=tokens)]))
 
 
 def test_a_steady_window_is_forecast_without_error_at_each_horizon():
@@ -52,13 +56,12 @@ def test_nothing_is_said_across_a_fall_of_the_window():
     assert [miss for miss in seat.call(5_000) if miss.component in (None, "working_memory")] == []
 
 
-def test_looking_twice_says_it_once_and_a_closed_session_is_forgotten():
+def test_what_is_no_model_call_says_nothing_and_a_closed_session_is_forgotten():
     seat = Seat()
     for tokens in (10_000, 20_000, 30_000):
         seat.call(tokens)
-    assert list(seat.forecasts.look(seat.session)) == []
-    seat.do(CloseSession())
-    assert list(seat.forecasts.look(seat.session)) == []
+    assert seat.do(TouchItem(item="f")) == []
+    assert seat.do(CloseSession()) == []
     assert not seat.forecasts._waiting
 
 
@@ -81,6 +84,22 @@ async def test_the_errors_of_a_window_are_exported_by_horizon(house):
         dict(labels)["component"]: value for labels, value in errors.items() if dict(labels)["predictor"] == "forecast"
     }
     assert forecast == dict.fromkeys(COMPONENTS, 19)
+
+
+async def test_calls_that_are_decided_in_one_turn_are_judged_as_calls_that_come_one_by_one(build):
+    """The second session's calls come as one batch, its opening and its end with them."""
+    commands: list[Any] = [OpenSession(), *(ReportUsage(total=7_000 * call) for call in range(1, 13)), CloseSession()]
+    shown = []
+    for together in (False, True):
+        house = await build(detail=True)
+        asks = [Ask("s", command, Origin(receiver="events"), auto_open=True) for command in commands]
+        for part in [asks] if together else [[ask] for ask in asks]:
+            for answer in await house.ledger.handle_all(part):
+                assert isinstance(answer, Reply)
+        scrape = await house.scrape()
+        shown.append([scrape.series(f"{name}_{kind}") for name in (NAME, COMPONENTS_NAME) for kind in KINDS])
+        assert [scrape.value(f"{NAME}_count", calls=str(calls)) for calls in (1, 3, 10)] == [10, 8, 1]
+    assert shown[0] == shown[1]
 
 
 async def test_without_details_only_working_memory_is_judged(build):
