@@ -8,7 +8,8 @@ from dashboards.fleet import SIX_HOURS
 from dashboards.house import Row, chooser, page
 from dashboards.panels import GREEN, ORANGE, RED, YELLOW, AnyPanel, Query, figure, graph
 from dashboards.promql import between, over_range, per_minute, quantile, share, shown, soonest, total, worst
-from sidecar.budget.policy import COMPONENTS, STANDARD
+from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.presets import STANDARD
 
 AGENT: Final = "$agent"
 COMPONENT: Final = "{{component}}"

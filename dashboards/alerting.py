@@ -12,7 +12,8 @@ from typing import Final
 from dashboards.promql import series, soonest, total, worst
 from dashboards.recording import AGENT, OWNER, REFUSED, error_ratio, events, exhaustions_per_hour, refusal_ratio
 from dashboards.service_levels import OBJECTIVES, Burn, Objective, Severity
-from sidecar.budget.policy import COMPONENTS, STANDARD
+from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.presets import STANDARD
 
 CONTAINER: Final = "token-budget-sidecar"  # as the chart and the injector call it
 # A component that is never cleaned up may well be full: only the others are worth a word.

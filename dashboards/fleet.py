@@ -7,7 +7,8 @@ from grafana_foundation_sdk.models import dashboard as model
 from dashboards.house import UIDS, Row, page
 from dashboards.panels import ORANGE, RED, YELLOW, AnyPanel, Column, Query, figure, graph, listing, ranking
 from dashboards.promql import between, over_range, per_minute, rate, share, shown, soonest, total, worst
-from sidecar.budget.policy import STANDARD, STATUSES
+from sidecar.budget.policy import STATUSES
+from sidecar.budget.presets import STANDARD
 
 _HIGH, _CRITICAL = STANDARD.high_from, STANDARD.critical_from
 _WORST_FIRST: Final = tuple(reversed(STATUSES))

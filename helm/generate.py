@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import yaml
 from helm_python import Chart
 
-from sidecar.budget.policy import MODES, PRESETS
+from sidecar.budget.policy import MODES
+from sidecar.budget.presets import PRESETS
 from sidecar.config.load import SETTINGS
 
 CHECKOUT = Path(__file__).resolve().parents[1]

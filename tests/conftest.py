@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from sidecar.budget import policy
+from sidecar.budget import presets
 from tests.budget.variants import VARIANTS
 
 # A deadline would judge how busy the machine is, and so would a check of how fast examples are made. In CI a commit
@@ -22,13 +22,13 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 @pytest.fixture(autouse=True)
 def _presets(request: pytest.FixtureRequest) -> Iterator[None]:
     """The policies of a test module are presets for its own tests alone: much is generated from those that ship."""
-    shipped = dict(policy._PRESETS)
+    shipped = dict(presets._PRESETS)
     for value in vars(request.module).values():
         if isinstance(value, str) and value in VARIANTS:
-            policy.add_preset(VARIANTS[value])
+            presets.add_preset(VARIANTS[value])
     yield
-    policy._PRESETS.clear()
-    policy._PRESETS.update(shipped)
+    presets._PRESETS.clear()
+    presets._PRESETS.update(shipped)
 
 
 @pytest.fixture(scope="session")

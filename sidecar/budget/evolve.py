@@ -48,7 +48,7 @@ from sidecar.budget.holding import (
     take_out,
 )
 from sidecar.budget.lending import lend, recalled
-from sidecar.budget.policy import PRESETS
+from sidecar.budget.presets import PRESETS
 from sidecar.budget.session import (
     REMEMBERED_ARCHIVED,
     REMEMBERED_EVENTS,

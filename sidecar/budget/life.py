@@ -9,7 +9,8 @@ from sidecar.budget.commands import ChangeSession, OpenSession
 from sidecar.budget.entries import Changed, Closed, Opened
 from sidecar.budget.errors import Conflict, Invalid
 from sidecar.budget.planning import learn_at_close
-from sidecar.budget.policy import PRESETS, Mode
+from sidecar.budget.policy import Mode
+from sidecar.budget.presets import PRESETS
 from sidecar.budget.profile import NOTHING_KNOWN, Profile
 from sidecar.budget.replies import Report
 from sidecar.budget.report import report

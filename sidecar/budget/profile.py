@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 from sidecar.budget.allocation import adjust_shares
 from sidecar.budget.entries import AnyEntry, Learned, TaskCompleted
-from sidecar.budget.policy import COMPONENTS, PRESETS, STANDARD, Component
+from sidecar.budget.policy import COMPONENTS, Component
+from sidecar.budget.presets import PRESETS, STANDARD
 from sidecar.budget.replies import Complexity
 
 TASKS = 32  # completed tasks that a profile remembers

@@ -16,7 +16,8 @@ from sidecar.budget.ages import past
 from sidecar.budget.entries import ActionName
 from sidecar.budget.items import Item
 from sidecar.budget.overlay import Overlay
-from sidecar.budget.policy import HOUR, MINUTE, STANDARD, CleanupPolicy, Step
+from sidecar.budget.policy import HOUR, MINUTE, CleanupPolicy, Step
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.ratio import portion
 
 Proposal: TypeAlias = tuple[Item, int | None]

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sidecar.budget.policy import MODES, PRESETS
+from sidecar.budget.policy import MODES
+from sidecar.budget.presets import PRESETS
 from sidecar.budget.profile import Profile
 from sidecar.config import forms
 from sidecar.config.forms import Address, HostPort

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 
 from sidecar.budget.commands import EVENTS
 from sidecar.budget.pace import REACHES
-from sidecar.budget.policy import COMPONENTS, STANDARD, Component, Step
+from sidecar.budget.policy import COMPONENTS, Component, Step
+from sidecar.budget.presets import STANDARD
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram", "info"]
 Labels: TypeAlias = tuple[str, ...]

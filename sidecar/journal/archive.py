@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sidecar.budget.entries import ArchiveErased, CleanedUp, ItemPut, ItemRemoved
-from sidecar.budget.policy import STANDARD
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.steps import reasons
 from sidecar.journal import ArchiveRecord, Frame
 

@@ -17,7 +17,7 @@ import msgspec
 
 import sidecar
 from sidecar.budget.held import Held
-from sidecar.budget.policy import PRESETS
+from sidecar.budget.presets import PRESETS
 from sidecar.budget.session import SAMPLES, Session
 from sidecar.journal import JournalError, Snapshot
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from sidecar.budget.policy import MODES, PRESETS
+from sidecar.budget.policy import MODES
+from sidecar.budget.presets import PRESETS
 from sidecar.config import forms
 from sidecar.kubernetes import PREFIX
 from sidecar.kubernetes.quantities import QUANTITY, amount

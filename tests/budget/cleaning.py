@@ -6,7 +6,8 @@ from typing import Any
 
 from sidecar.budget.cleanup import CleanupRun, reclaimable, run_cleanup
 from sidecar.budget.items import COMPONENT_OF, Item, Kind
-from sidecar.budget.policy import COMPONENTS, STANDARD, Component, Policy
+from sidecar.budget.policy import COMPONENTS, Component, Policy
+from sidecar.budget.presets import STANDARD
 
 NOW = 1_700_000_000.0
 MINUTE = 60.0

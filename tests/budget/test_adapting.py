@@ -10,7 +10,8 @@ from sidecar.budget.adapting import LEAST_CHANGE, adapt
 from sidecar.budget.commands import CloseSession, ComponentHistory, PutItem
 from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import SharesAdjusted
-from sidecar.budget.policy import COMPONENTS, STANDARD, Component
+from sidecar.budget.policy import COMPONENTS, Component
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.profile import Profile, learn, lesson_of
 from sidecar.lab.recordings import bundled, read
 from sidecar.lab.script import Compact, Gain, ModelCall, Open, moves

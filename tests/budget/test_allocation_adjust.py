@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sidecar.budget.allocation import Adjustment, adjust_shares, split
 from sidecar.budget.commands import ComponentHistory
-from sidecar.budget.policy import COMPONENTS, STANDARD, Component
+from sidecar.budget.policy import COMPONENTS, Component
+from sidecar.budget.presets import STANDARD
 
 DEFAULT = STANDARD.shares
 FIXED: Component = "system_context"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sidecar.budget.allocation import check_shares, split
 from sidecar.budget.errors import Invalid
-from sidecar.budget.policy import COMPONENTS, STANDARD, Component
+from sidecar.budget.policy import COMPONENTS, Component
+from sidecar.budget.presets import STANDARD
 
 EVEN: dict[Component, float] = dict.fromkeys(COMPONENTS, 0.2)
 

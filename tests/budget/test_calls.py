@@ -7,7 +7,8 @@ import pytest
 
 from sidecar.budget.commands import ChangeSession, CleanUp, ReportUsage, TouchItem
 from sidecar.budget.entries import BoundExceeded, CleanedUp
-from sidecar.budget.policy import PRESETS, STANDARD, Policy, WindowPolicy
+from sidecar.budget.policy import Policy, WindowPolicy
+from sidecar.budget.presets import PRESETS, STANDARD
 from tests.budget.cleaning import acted, clean, item
 from tests.budget.desk import MINUTE, Desk
 from tests.budget.variants import variant

@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.budget.cleanup import first_due
-from sidecar.budget.policy import STANDARD
+from sidecar.budget.presets import STANDARD
 from tests.budget.cleaning import HOUR, MINUTE, NOW, clean, item, left_after
 
 SOON = pytest.approx(NOW + 1, abs=1e-5)

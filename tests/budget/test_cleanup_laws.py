@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from sidecar.budget.cleanup import first_due
 from sidecar.budget.items import KINDS, Item
-from sidecar.budget.policy import COMPONENTS, STANDARD
+from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.presets import STANDARD
 from tests.budget.cleaning import HOUR, MINUTE, NOW, clean, item, left_after, would_free
 
 ages = st.sampled_from([0, 5, 25, 29.99, 30, 31, 45, 59, 60, 61, 119, 120, 121, 180, 181, 239, 240, 241, 600]).map(

@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from sidecar.budget.cleanup import CleanupRun, StepRun, run_cleanup
-from sidecar.budget.policy import STANDARD
+from sidecar.budget.presets import STANDARD
 from tests.budget.cleaning import (
     HOUR,
     MINUTE,

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sidecar.budget.commands import CompleteTask, PlanTasks, RemoveItem, RequestAllocation, TaskSpec
 from sidecar.budget.entries import Allocated, CleanedUp
-from sidecar.budget.policy import COMPONENTS, STANDARD, ElasticPolicy
+from sidecar.budget.policy import COMPONENTS, ElasticPolicy
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.report import report
 from tests.budget.desk import MINUTE, Desk
 from tests.budget.variants import variant

@@ -10,8 +10,9 @@ from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import Learned, TaskCompleted
 from sidecar.budget.errors import Conflict
 from sidecar.budget.pace import MOST_CAP, USUAL, Pace
-from sidecar.budget.policy import COMPONENTS, STANDARD, Component
+from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.budget.prediction import calibrated, factors, nearest, predict_needs
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.profile import SESSIONS, TASKS, DoneTask, Profile, learn, merged
 from tests.budget.desk import NOW, Desk
 

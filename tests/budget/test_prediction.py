@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.budget.commands import TaskSpec
-from sidecar.budget.policy import COMPONENTS, STANDARD
+from sidecar.budget.policy import COMPONENTS
 from sidecar.budget.prediction import predict_needs, straight_line
+from sidecar.budget.presets import STANDARD
 
 NOTHING = dict.fromkeys(COMPONENTS, 0)
 SIMPLE = {**NOTHING, "working_memory": 10_000, "agent_context": 5_000}

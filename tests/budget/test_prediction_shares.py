@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.budget.allocation import split, split_beside
-from sidecar.budget.policy import COMPONENTS, STANDARD, Component
+from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.budget.prediction import suggest_shares
+from sidecar.budget.presets import STANDARD
 
 TOTAL = 200_000
 DEFAULT = STANDARD.shares

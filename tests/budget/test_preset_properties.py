@@ -13,16 +13,8 @@ from sidecar.budget.commands import Command, ReportUsage, RequestAllocation, Res
 from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import Allocated, CleanedUp
 from sidecar.budget.lending import bound, owed, spare
-from sidecar.budget.policy import (
-    CODING_AGENT,
-    PRESETS,
-    STANDARD,
-    CalibratePolicy,
-    ElasticPolicy,
-    Policy,
-    WindowPolicy,
-    add_preset,
-)
+from sidecar.budget.policy import CalibratePolicy, ElasticPolicy, Policy, WindowPolicy
+from sidecar.budget.presets import CODING_AGENT, PRESETS, STANDARD, add_preset
 from sidecar.budget.session import state_of
 from sidecar.journal.freezing import freeze, thaw
 from tests.budget.desk import NOW, Desk

@@ -3,7 +3,8 @@
 import pytest
 
 from sidecar.budget.items import Kind
-from sidecar.budget.policy import STANDARD, Step
+from sidecar.budget.policy import Step
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.steps import ACTION, STEPS, reasons
 from tests.budget.cleaning import HOUR, MINUTE, NOW, acted, clean, item, with_cleanup
 

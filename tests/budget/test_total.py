@@ -8,7 +8,8 @@ from sidecar.budget.allocation import split, split_beside
 from sidecar.budget.commands import Acknowledge, ChangeSession, CleanUp, RemoveItem, ReportUsage
 from sidecar.budget.decide import Defaults
 from sidecar.budget.entries import Calibrated
-from sidecar.budget.policy import COMPONENTS, STANDARD, CalibratePolicy
+from sidecar.budget.policy import COMPONENTS, CalibratePolicy
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.profile import Profile
 from sidecar.budget.report import report
 from tests.budget.desk import Desk

@@ -5,7 +5,8 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-from sidecar.budget.policy import STANDARD, Policy, add_preset
+from sidecar.budget.policy import Policy
+from sidecar.budget.presets import STANDARD, add_preset
 
 VARIANTS: dict[str, Policy] = {}  # by name; those that a module names are presets while its tests run
 

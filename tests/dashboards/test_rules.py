@@ -11,7 +11,8 @@ from dashboards.alerting import burning
 from dashboards.house import UIDS
 from dashboards.recording import error_ratio
 from dashboards.service_levels import OBJECTIVES, WINDOWS
-from sidecar.budget.policy import COMPONENTS, STANDARD
+from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.presets import STANDARD
 from tests.dashboards.reading import DASHBOARDS, FOLDER, RULE_TESTS, RULES, alerts, dashboard, panels, rules, words
 
 ALERTS = {rule["alert"]: rule for rule in alerts()}

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from sidecar.budget.commands import EVENTS
-from sidecar.budget.policy import COMPONENTS, STANDARD
+from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.presets import STANDARD
 from sidecar.exporters.catalog import BY_NAME, CATALOG, markdown
 from sidecar.exporters.metric import COMPONENT_OF_STEP, EVENT_TYPES, Metric
 

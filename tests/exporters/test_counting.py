@@ -22,7 +22,8 @@ from sidecar.budget.commands import (
     TaskSpec,
     WindowItem,
 )
-from sidecar.budget.policy import COMPONENTS, PRESETS
+from sidecar.budget.policy import COMPONENTS
+from sidecar.budget.presets import PRESETS
 from sidecar.ledger import Origin
 from tests.exporters.scraping import NOW, House, read
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sidecar.budget.commands import TaskSpec
-from sidecar.budget.policy import STANDARD, Component
+from sidecar.budget.policy import Component
 from sidecar.budget.prediction import Needs, calibrated, predict_needs
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.profile import TASKS, DoneTask, Profile
 from sidecar.lab.backtest.parts import Part, part_of, project_of
 from sidecar.lab.recordings import MAIN, Recording

@@ -3,7 +3,8 @@
 import asyncio
 
 from sidecar.budget.entries import Learned, TaskCompleted
-from sidecar.budget.policy import STANDARD, Component
+from sidecar.budget.policy import Component
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.profile import Profile
 from sidecar.journal import Journal
 from sidecar.journal import profiles as rules

@@ -19,7 +19,7 @@ from sidecar.budget.entries import (
     Opened,
 )
 from sidecar.budget.items import Item
-from sidecar.budget.policy import STANDARD
+from sidecar.budget.presets import STANDARD
 from sidecar.journal import Frame
 from sidecar.journal.codec import ENTRIES
 

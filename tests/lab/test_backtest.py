@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.budget.policy import PRESETS
+from sidecar.budget.presets import PRESETS
 from sidecar.lab.backtest.arms import VARIANTS, Arm
 from sidecar.lab.backtest.course import Course, courses, windows
 from sidecar.lab.backtest.measures import Measures

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from sidecar.budget.policy import PRESETS
+from sidecar.budget.presets import PRESETS
 from sidecar.lab.backtest import files
 from sidecar.lab.backtest.arms import NAMES, arms
 from sidecar.lab.backtest.files import PolicyError, read_policy

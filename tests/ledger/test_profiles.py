@@ -14,7 +14,8 @@ from sidecar.budget.commands import (
     TaskSpec,
 )
 from sidecar.budget.decide import Defaults
-from sidecar.budget.policy import STANDARD, Component
+from sidecar.budget.policy import Component
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.profile import Profile
 from sidecar.journal import JournalError
 from sidecar.journal.memory import MemoryJournal

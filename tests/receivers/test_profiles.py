@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.app import make_app
-from sidecar.budget.policy import STANDARD
+from sidecar.budget.presets import STANDARD
 from sidecar.budget.profile import Profile
 from sidecar.config.profiles import profiles as read_file
 from sidecar.receivers.profiles import profile_reply, written

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from sidecar.budget.policy import COMPONENTS, STANDARD, Component
+from sidecar.budget.policy import COMPONENTS, Component
+from sidecar.budget.presets import STANDARD
 from sidecar.lab.audit.findings import Audit, Tally, Window, total
 from sidecar.lab.audit.layout import Cell, Column, Section, Stack
 from sidecar.lab.audit.summary import carried, percent, short

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from sidecar.budget.policy import PRESETS, STANDARD, ElasticPolicy, Policy
+from sidecar.budget.policy import ElasticPolicy, Policy
+from sidecar.budget.presets import PRESETS, STANDARD
 from sidecar.lab.backtest.files import PolicyError, read_policy
 
 QUARTER = 900.0  # seconds

@@ -20,7 +20,8 @@ import msgspec
 
 from sidecar.budget.allocation import check_shares
 from sidecar.budget.errors import Invalid
-from sidecar.budget.policy import PRESETS, Policy
+from sidecar.budget.policy import Policy
+from sidecar.budget.presets import PRESETS
 
 BASE = "base"
 OFF = "off"

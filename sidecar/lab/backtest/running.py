@@ -14,7 +14,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TypeAlias
 
-from sidecar.budget.policy import add_preset
+from sidecar.budget.presets import add_preset
 from sidecar.budget.profile import NOTHING_KNOWN, Profile
 from sidecar.lab.backtest.arms import Arm, arms
 from sidecar.lab.backtest.course import Course

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sidecar.budget.commands import OpenSession
-from sidecar.budget.policy import PRESETS
+from sidecar.budget.presets import PRESETS
 from sidecar.budget.session import Session
 from sidecar.receivers.otlp.context_windows import context_window
 from sidecar.receivers.otlp.mapping import EMITTERS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.budget.policy import PRESETS
+from sidecar.budget.presets import PRESETS
 
 
 @pytest.fixture
