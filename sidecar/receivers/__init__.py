@@ -11,6 +11,8 @@ In the order of the flow:
     arriving.py      bodies while they arrive; bodies.py: what they can be
     shapes.py        JSON to commands, and what is wrong in plain words; outlines.py, pieces.py: of large ones
     operations.py    the calls as data: api.py answers them, openapi.py describes them
+    operation.py     what is said of each
+    pages.py         the answers that are no replies of the budget: pages of lists, batches
     events.py        batches; profiles.py: what is known of agents; otlp: telemetry
     answers.py       replies to JSON; problems.py: every error to an answer
 """

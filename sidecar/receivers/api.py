@@ -24,7 +24,8 @@ from sidecar.ledger import Ledger, Origin
 from sidecar.receivers.answers import answer
 from sidecar.receivers.arriving import Arrivals, read_body
 from sidecar.receivers.callers import traced
-from sidecar.receivers.operations import BY_ID, OPERATIONS, SESSION, Operation, Restore
+from sidecar.receivers.operation import Operation
+from sidecar.receivers.operations import BY_ID, OPERATIONS, SESSION, Restore
 from sidecar.receivers.pieces import read_window
 from sidecar.receivers.requests import LAST_NUMBER, Query, named
 from sidecar.receivers.shapes import Shape

@@ -26,7 +26,7 @@ from sidecar.receivers.answers import answer
 from sidecar.receivers.arriving import Arrivals, read_body
 from sidecar.receivers.bodies import JSON, NDJSON, TooLarge, Undecodable
 from sidecar.receivers.callers import traced
-from sidecar.receivers.operations import BatchReply
+from sidecar.receivers.pages import BatchReply
 from sidecar.receivers.problems import EVENTS_PATH, RETRYABLE, Problem, explain
 from sidecar.receivers.requests import Query
 from sidecar.receivers.shapes import Malformed, Shape

@@ -20,10 +20,11 @@ from sidecar.access.tokens import Scope
 from sidecar.budget import replies
 from sidecar.budget.commands import Name
 from sidecar.budget.policy import Component
-from sidecar.receivers import operations, problems
+from sidecar.receivers import pages, problems
 from sidecar.receivers.bodies import JSON, NDJSON, NO_GUESSING
 from sidecar.receivers.events import event_type
-from sidecar.receivers.operations import OPERATIONS, Operation
+from sidecar.receivers.operation import Operation
+from sidecar.receivers.operations import OPERATIONS
 from sidecar.receivers.problems import ProblemReply
 
 Schema: TypeAlias = dict[str, Any]
@@ -119,9 +120,9 @@ def _bodies() -> tuple[dict[str, Schema], dict[str, Schema]]:
 
 def _replies() -> dict[str, Schema]:
     """The schemas of all answers, by name, each with its properties in the order in which they are written."""
-    types = [operation.reply for operation in OPERATIONS] + [ProblemReply, operations.Duplicate]
+    types = [operation.reply for operation in OPERATIONS] + [ProblemReply, pages.Duplicate]
     _, schemas = msgspec.json.schema_components(types, ref_template=REF + "{name}")
-    known = {name: type_ for module in (replies, operations, problems) for name, type_ in vars(module).items()}
+    known = {name: type_ for module in (replies, pages, problems) for name, type_ in vars(module).items()}
     for name, schema in schemas.items():
         for listed in ("properties", "required"):
             order = [field for field in get_type_hints(known[name]) if field in schema.get(listed, ())]

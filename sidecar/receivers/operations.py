@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
 
-from sidecar.access.tokens import Scope
 from sidecar.budget import commands, replies
 from sidecar.budget.commands import Name
+from sidecar.receivers.operation import Operation, Query
+from sidecar.receivers.pages import (
+    ArchivePage,
+    BatchReply,
+    DirectivePage,
+    EntryPage,
+    ItemPage,
+    ProfilePage,
+    SessionPage,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,85 +22,6 @@ class Restore(commands.Command):
     """The body of a restore; the item is named by the path."""
 
     request_id: Name | None = None
-
-
-class SessionPage(TypedDict):
-    """Sessions in order of their ids."""
-
-    sessions: list[replies.SessionSummary]
-    next: str | None
-
-
-class ItemPage(TypedDict):
-    """Held items in order of their ids."""
-
-    items: list[replies.ItemReply]
-    next: str | None
-
-
-class ArchivePage(TypedDict):
-    """Archived items in order of their ids, without their content."""
-
-    items: list[replies.ArchiveRecordReply]
-    next: str | None
-
-
-class EntryPage(TypedDict):
-    """Entries of the ledger in order: each with `version`, `time`, `type` and what it says."""
-
-    entries: list[dict[str, Any]]
-    next: int | None
-
-
-class ProfilePage(TypedDict):
-    """What is known of agents, in order of their names."""
-
-    profiles: list[replies.ProfileReply]
-    next: str | None
-
-
-class DirectivePage(TypedDict):
-    """Directives that are not confirmed yet, oldest first."""
-
-    directives: list[replies.DirectiveReply]
-    next: int | None
-
-
-class Duplicate(TypedDict):
-    """The answer to a command whose `id` was seen before: it changed nothing, and what it answered then is not kept."""
-
-    duplicate: bool
-    directives: list[replies.DirectiveReply]
-
-
-class BatchError(TypedDict):
-    """An event that was not accepted. `status` is what a call of its own would have been answered."""
-
-    index: int
-    detail: str
-    status: int
-
-
-class BatchReply(TypedDict):
-    """The answer to a batch: each event is accepted, a duplicate or rejected.
-
-    `results` are the answers to requests and cleanups, each with the `index` of its event.
-    """
-
-    accepted: int
-    duplicates: int
-    rejected: int
-    errors: list[BatchError]
-    results: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """A query parameter: `kind` is its type in JSON Schema."""
-
-    name: str
-    meaning: str
-    schema: Mapping[str, Any]
 
 
 LIMIT = Query(
@@ -112,43 +41,6 @@ COMPONENT = Query(name="component", meaning="Only this component.", schema={"$re
 SEARCH = Query(
     name="q", meaning="Only what has this text in its id, kind, reason or content.", schema={"type": "string"}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One call. `body` is the command that its body describes (None: it has no body, and changes nothing).
-
-    `creates`: it may answer 201. `events`: it reads a batch, which has its own body. `example` is a body that works.
-    `admin`: it needs the scope admin, where tokens are asked for. `of_agent`: it is about an agent, and no session.
-    """
-
-    id: str
-    method: str
-    path: str
-    summary: str
-    reply: Any
-    body: type[commands.Command] | None = None
-    optional_body: bool = False
-    creates: bool = False
-    events: bool = False
-    admin: bool = False
-    of_agent: bool = False
-    query: tuple[Query, ...] = ()
-    example: Any = None
-    notes: str = ""
-
-    @property
-    def scope(self) -> Scope:
-        """What a token needs for it."""
-        if self.admin:
-            return "admin"
-        return "write" if self.events or self.body is not None else "read"
-
-    @property
-    def answers_directives(self) -> bool:
-        """Whether its answer carries directives: a report does not."""
-        return self.body is not None and self.reply is not replies.Report
-
 
 SESSION = "/v1/sessions/{session}"
 
