@@ -5,7 +5,6 @@ its journal does not work: it is then tried again until it does, and meanwhile e
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -15,22 +14,18 @@ from typing import Self
 
 from aiohttp import web
 
-from sidecar.access.entrance import Entrance
+from sidecar import parts
 from sidecar.access.guard import guarding
-from sidecar.budget.decide import Defaults
 from sidecar.config import Config, exposure
-from sidecar.config.forms import POSTGRES, Address, HostPort, masked, sqlite_path
+from sidecar.config.forms import Address, HostPort, masked
 from sidecar.exporters.endpoint import telemetry_app
-from sidecar.exporters.forward import Downstream, Tee, endpoints
+from sidecar.exporters.forward import Tee
 from sidecar.exporters.live import Feed, LivePage, StreamApi
 from sidecar.exporters.prometheus import Exporter
 from sidecar.exporters.traces import traces
-from sidecar.journal import Journal, JournalError
-from sidecar.journal.memory import MemoryJournal
-from sidecar.journal.sqlite import SqliteJournal
-from sidecar.ledger import Keep, Ledger, Limits
-from sidecar.ledger.ages import unset
+from sidecar.journal import Journal
 from sidecar.listening import listen, sockets
+from sidecar.opening import Opening, open_journal
 from sidecar.receivers import Receiver, elsewhere, openapi
 from sidecar.receivers.api import SessionApi
 from sidecar.receivers.connections import Runner
@@ -49,8 +44,6 @@ FINISH_EXPORTS = 2.5  # what waits to go downstream and to the collector, or wha
 FINISH_ALL = 4.5
 FINISH_HEALTH = 0.5
 FLAGS = {"api": "--listen", "otlp": "--otlp", "telemetry": "--telemetry"}
-# Seconds between attempts to open a journal that does not work.
-FIRST_RETRY, LAST_RETRY = 0.25, 5.0
 
 
 def make_app(config: Config, *, journal: Journal | None = None, clock: Callable[[], float] = time.time) -> "Sidecar":
@@ -58,28 +51,12 @@ def make_app(config: Config, *, journal: Journal | None = None, clock: Callable[
     return Sidecar(config, journal=journal or open_journal(config), clock=clock)
 
 
-def open_journal(config: Config) -> Journal:
-    """The journal that the settings name, not opened yet. A file's folder is made where it is missing."""
-    if config.journal_url == "memory:":
-        return MemoryJournal()
-    if config.journal_url.startswith(POSTGRES):
-        try:
-            from sidecar.journal.postgres import PostgresJournal
-        except ImportError as error:
-            raise OSError("a PostgreSQL journal needs asyncpg: install token-budget-sidecar[postgres]") from error
-        return PostgresJournal(config.journal_url, writer=config.replica_name, durability=config.durability)
-    path = sqlite_path(config.journal_url)
-    with contextlib.suppress(OSError):  # opening the file says what is wrong
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteJournal(path, durability=config.durability)
-
-
 class Sidecar:
     """One sidecar: `async with make_app(config) as app`, or `start` and `stop`. Its `urls` are known once started."""
 
     def __init__(self, config: Config, *, journal: Journal, clock: Callable[[], float]) -> None:
         self.config = config
-        self.entrance = _entrance(config)
+        self.entrance = parts.entrance(config)
         self.exporter = Exporter(
             agent=config.agent, max_agents=config.max_agents, detail=config.metrics_detail, clock=clock
         )
@@ -87,42 +64,14 @@ class Sidecar:
         tracing = () if self.traces is None else (self.traces,)
         if self.traces is not None:
             self.exporter.exemplar = self.traces.exemplar
-        self.tee = Tee(_downstream(config), self.exporter, size=config.downstream_queue)
+        self.tee = Tee(parts.downstream(config), self.exporter, size=config.downstream_queue)
         self.feed = Feed()
-        self.ledger = Ledger(
+        self.ledger = parts.ledger(
+            config,
             journal,
-            defaults=Defaults(
-                agent=config.agent,
-                mode=config.mode,
-                preset=config.preset,
-                total_tokens=config.total_tokens,
-                store_content=config.store_content,
-                adjust_interval=config.adjust_interval,
-                profiles=config.profiles or {},
-                learn=config.learn,
-            ),
             sinks=(*tracing, self.exporter, self.feed),  # traces first: metrics point to them
-            limits=Limits(
-                waiting_commands=config.max_waiting,
-                waiting_seconds=config.max_wait,
-                open_sessions=config.max_sessions,
-                items=config.max_items,
-                idle_after=config.idle_after,
-                close_after=config.close_after,
-                content_bytes=config.max_content_bytes,
-                observe_without_journal=config.observe_without_journal,
-            ),
-            keep=Keep(
-                closed=config.keep_closed,
-                entries=config.keep_entries,
-                archive=config.keep_archive,
-                size=config.max_journal_bytes,
-            ),
+            tell=self.exporter,
             clock=clock,
-            steady=unset if clock is time.time else None,
-            on_append=self.exporter.on_append,
-            on_moved=self.exporter.forget,
-            on_dropped=self.exporter.dropped,
         )
         self.exporter.journal_up = lambda: self.ledger.journal_up
         self.otlp = OtlpReceiver(
@@ -166,7 +115,7 @@ class Sidecar:
         self.started = False
         self.ready = False
         self.why = "it was told to"  # it ends
-        self._opening: asyncio.Task[None] | None = None
+        self._opening = Opening(self.ledger, opened=self._opened)
         self._bound: dict[str, list[str]] = {"api": [], "otlp": [], "telemetry": []}
         self._api = self._runner(self._app(*self.receivers, whole=True), "api", patience=FINISH_CALLS)
         self._otlp = self._runner(self._app(self.otlp), "otlp", patience=FINISH_CALLS)
@@ -188,7 +137,7 @@ class Sidecar:
             app.add_routes(elsewhere.routes(lambda: self._bound["telemetry"]))
         return app
 
-    def _runner(self, app: web.Application, receiver: str, *, patience: float) -> web.AppRunner:
+    def _runner(self, app: web.Application, receiver: str, *, patience: float) -> Runner:
         # Bodies are unpacked where their size is watched (receivers/bodies.py), and not before.
         return Runner(
             app,
@@ -211,7 +160,7 @@ class Sidecar:
             self.entrance.start()
             await self._telemetry.setup()
             await self._listen("telemetry", self._telemetry, self.config.telemetry)
-            await self._open_ledger()
+            await self._opening.start()
             await self._start_exports()
             await self._api.setup()
             take_short_way(self._api, self.sessions.calls())
@@ -226,7 +175,7 @@ class Sidecar:
         self.started = self.ready = True
         self._tell_start()
 
-    async def _listen(self, name: str, runner: web.AppRunner, address: Address) -> None:
+    async def _listen(self, name: str, runner: Runner, address: Address) -> None:
         tls = self.entrance.context if isinstance(address, HostPort) and address.tls else None
         if name == "telemetry" and self.entrance.telemetry is not None:
             tls = self.entrance.telemetry.context
@@ -253,9 +202,7 @@ class Sidecar:
         self.stream.close()
         await asyncio.gather(self._api.cleanup(), self._otlp.cleanup())
         await self.otlp.close()
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
+        await self._opening.stop()
         await self.ledger.stop(patience=FINISH_WRITES)
         await self._stop_exports(patience=min(FINISH_EXPORTS, latest - loop.time()))
         self.exporter.stop()
@@ -276,6 +223,9 @@ class Sidecar:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    def _opened(self) -> None:
+        self.exporter.adopt(self.ledger.active())
+
     async def _start_exports(self) -> None:
         addresses = (*self.config.listen, self.config.otlp)
         ours = [(each.host, each.port) for each in addresses if isinstance(each, HostPort)]
@@ -289,64 +239,9 @@ class Sidecar:
             ending.append(self.traces.stop(patience=patience))
         await asyncio.gather(*ending)
 
-    async def _open_ledger(self) -> None:
-        try:
-            await self._restore()
-        except JournalError as error:
-            log.warning("%s; trying again until it works", error)
-            self._opening = asyncio.create_task(self._keep_opening())
-
-    async def _keep_opening(self) -> None:
-        pause = FIRST_RETRY
-        while True:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_RETRY)
-            try:
-                await self._restore()
-            except JournalError:
-                continue  # it is known already
-            except Exception:
-                log.exception("the journal could not be opened")
-                continue
-            log.info("the journal works")
-            return
-
-    async def _restore(self) -> None:
-        await self.ledger.start()
-        self.exporter.adopt(self.ledger.active())
-
     # --- where it can be reached --------------------------------------------------------------------------------------
 
     @property
     def urls(self) -> Mapping[str, Sequence[str]]:
         """The addresses that are listened on, by what answers there; each an URL, or `unix:PATH`."""
         return {name: list(urls) for name, urls in self._bound.items()}
-
-
-def _entrance(config: Config) -> Entrance:
-    return Entrance(
-        tokens={"read": config.read_tokens, "write": config.write_tokens, "admin": config.admin_tokens},
-        bound=[address.host for _, address in exposure.listeners(config)],
-        hosts=config.hosts,
-        public=(*LivePage.public(), "/openapi.json"),
-        certificate=config.tls_certificate,
-        key=config.tls_key,
-        client_ca=config.tls_client_ca,
-        web_config=config.telemetry_web_config,
-    )
-
-
-def _downstream(config: Config) -> Downstream:
-    return Downstream(
-        endpoints=endpoints(
-            config.downstream,
-            traces=config.downstream_traces,
-            logs=config.downstream_logs,
-            metrics=config.downstream_metrics,
-        ),
-        headers=config.downstream_headers,
-        withheld=("Authorization",) if config.asks_for_tokens else (),  # it has the token that was meant for us
-        certificate=config.downstream_certificate,
-        client_certificate=config.downstream_client_certificate,
-        client_key=config.downstream_client_key,
-    )

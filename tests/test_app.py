@@ -9,11 +9,12 @@ import time
 import aiohttp
 import pytest
 
-from sidecar.app import make_app, open_journal
+from sidecar.app import make_app
 from sidecar.config import Config
 from sidecar.config.forms import HostPort, UnixPath
 from sidecar.journal.memory import MemoryJournal
 from sidecar.journal.sqlite import SqliteJournal
+from sidecar.opening import open_journal
 
 LOOPBACK = HostPort("127.0.0.1", 0)
 ASK = {"component": "working_memory", "tokens": 10}

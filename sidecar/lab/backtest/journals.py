@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 
-from sidecar.app import open_journal
 from sidecar.budget.commands import ItemSpec
 from sidecar.budget.entries import (
     Allocated,
@@ -33,6 +32,7 @@ from sidecar.journal import Journal, JournalError
 from sidecar.lab.backtest.course import Course, Level, course
 from sidecar.lab.recordings import RecordingError
 from sidecar.lab.script import AnyMove, Compact, Complete, Gain, ModelCall, Open, Use
+from sidecar.opening import open_journal
 
 PAGE = 1_000
 # What a request without an item, or a refused one, is taken for.
