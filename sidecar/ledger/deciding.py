@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from sidecar.budget.commands import (
+    CloseSession,
     Command,
+    CompleteTask,
     EraseArchive,
     ExpireSession,
     OpenSession,
@@ -31,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _OF_THE_ARCHIVE = (RestoreItem, EraseArchive)  # a union written where it is used would be made for each command
 _BRINGS_ITEMS = (PutItem, RequestAllocation, SyncWindow)
+_BRINGING = frozenset(each.type for each in _BRINGS_ITEMS)
+_TEACHING = frozenset({CompleteTask.type, CloseSession.type, ExpireSession.type})  # something of their agent
 # Commands that take more than the session: something to be read first, or a thread.
 _TAKES_MORE = frozenset({RestoreItem.type, EraseArchive.type, SyncWindow.type, ExpireSession.type})
 _LARGE_WINDOW = 500  # items, whose difference takes so long that the event loop is better left free meanwhile
@@ -65,26 +69,28 @@ class Decider:
     async def decide_waiting(self, queue: Queue, turn: Turn) -> None:
         """Take commands from the queue and decide them, until the turn is full. Raises `StoreAway`."""
         spent = 0.0  # deciding: while something is read, others have the loop
-        left = min(len(queue), self._limits.turn_commands)
-        while left:
-            ask = queue.first().ask
-            if ask.session in turn.changes and _archived_item(ask.command) is not None:
-                return  # the record it speaks of may be among what this turn has still to store
-            waiting = queue.take()
-            turn.taken.append(waiting)
-            # Mostly nothing has to be awaited: this runs for each command, and a coroutine has its price.
-            session = None if ask.command.type in _TAKES_MORE else self._at_hand(turn, ask.session)
-            if session is None:
-                seconds = await self._decide(turn, waiting)
-                left = min(len(queue), self._limits.turn_commands - len(turn.decided))  # others came or went meanwhile
-            else:
-                seconds = self._decide_at_once(turn, waiting, session)
-                left -= 1
-            spent += seconds
-            if seconds > _HEAVY:
-                queue.pass_on(ask.session)
-            if spent > self._limits.turn_seconds:
-                return
+        most, patience = self._limits.turn_commands, self._limits.turn_seconds
+        while queue and len(turn.decided) < most and spent <= patience:
+            row = queue.take(most - len(turn.decided))
+            turn.taken += row
+            id = row[0].ask.session
+            for count, waiting in enumerate(row, 1):
+                command = waiting.ask.command
+                # Mostly nothing has to be awaited: this runs for each command, and a coroutine has its price.
+                session = None if command.type in _TAKES_MORE else self._at_hand(turn, id)
+                if session is not None:
+                    seconds = self._decide_at_once(turn, waiting, session)
+                elif id in turn.changes and _archived_item(command) is not None:
+                    _leave(queue, turn, row[count - 1 :])
+                    return  # the record it speaks of may be among what this turn has still to store
+                else:
+                    seconds = await self._decide(turn, waiting)
+                spent += seconds
+                if seconds > _HEAVY or spent > patience:
+                    _leave(queue, turn, row[count:])
+                    if seconds > _HEAVY:
+                        queue.pass_on(id)
+                    break
 
     def _at_hand(self, turn: Turn, id: SessionId) -> Session | None:
         """The session, if deciding on it takes no reading."""
@@ -102,7 +108,8 @@ class Decider:
         ask = waiting.ask
         version = session.version
         try:
-            self._check_room(turn, ask, session)
+            if session.closed or ask.command.type in _BRINGING:
+                self._check_room(turn, ask, session)
             begun = self._stopwatch()
             decision = self._call(turn, ask, session)
             seconds = self._stopwatch() - begun
@@ -155,7 +162,8 @@ class Decider:
     def _decided(self, turn: Turn, waiting: Waiting, decision: Decision, seconds: float) -> float:
         if decision.contents:
             self._bound_contents(decision)
-        self._profiles.expect(decision, at=turn.now)
+        if waiting.ask.command.type in _TEACHING:
+            self._profiles.expect(decision, at=turn.now)
         turn.add(waiting, decision, seconds - decision.cleaning)
         return seconds
 
@@ -212,6 +220,13 @@ class Decider:
             seen = self._residents.seen(ask.session)
             if ask.session in turn.sessions or seen is None or seen >= turn.now - self._limits.close_after:
                 raise Conflict(f"session {ask.session!r} was heard of meanwhile")
+
+
+def _leave(queue: Queue, turn: Turn, rest: Sequence[Waiting]) -> None:
+    """The turn ends before these, which are next of their session again."""
+    if rest:
+        del turn.taken[-len(rest) :]
+        queue.put_back(rest)
 
 
 def _is_large(command: Command) -> bool:

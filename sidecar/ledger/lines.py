@@ -68,23 +68,19 @@ class Lines:
         line.waiting.append(waiting)
         self._count += 1
 
-    def first(self) -> Waiting:
-        """The one that is next; there must be one."""
-        return self._lines[self._rounds[self._agents[0]][0]].waiting[0]
-
-    def take(self) -> Waiting:
-        """Take the one that is next; there must be one."""
-        agent = self._agents[0]
-        session = self._rounds[agent][0]
+    def take(self, most: int = 1) -> list[Waiting]:
+        """Take those that are next, all of one session whose turn it is, at most so many; there must be one."""
+        session = self._rounds[self._agents[0]][0]
         line = self._lines[session].waiting
-        waiting = line.popleft()
-        self._count -= 1
-        self._left -= 1
+        count = min(most, self._left, len(line))
+        taken = [line.popleft() for _ in range(count)]
+        self._count -= count
+        self._left -= count
         if not line:
             self._dissolve(session)
         elif not self._left:
             self.pass_on(session)
-        return waiting
+        return taken
 
     def pass_on(self, session: SessionId) -> None:
         """If it is this session's turn, it has had it; its agent's next one comes when all other agents had theirs."""

@@ -21,7 +21,8 @@ _MOST_PATIENCE = 30  # seconds to ask for at most: a journal that hung makes the
 class Queue:
     """At most `most` commands, none of which is to wait for more than `longest` seconds.
 
-    They come in batches, and leave one by one. `agent_of` says whose a session is; "" where nobody knows.
+    They come in batches, and leave a few of one session at a time. `agent_of` says whose a session is; "" where nobody
+    knows.
     """
 
     def __init__(self, most: int, longest: float, *, agent_of: Callable[[SessionId], str]) -> None:
@@ -54,23 +55,20 @@ class Queue:
             if missing > 0:
                 self._make_room(missing, asks)
         batch = Batch(len(asks))
+        add = self._lines.add
         for place, ask in enumerate(asks):
             waiting = Waiting(ask, batch, place)
             error = refused.get(ask.session) if refused else None
             if error is None:
-                self._lines.add(waiting)
+                add(waiting)
             else:
                 waiting.answer(Overloaded(error.detail, retry_after=error.retry_after))
         self.wake()
         return batch
 
-    def first(self) -> Waiting:
-        """The one that is next; there must be one."""
-        return self._lines.first()
-
-    def take(self) -> Waiting:
-        """Take the one that is next; there must be one."""
-        return self._lines.take()
+    def take(self, most: int) -> list[Waiting]:
+        """Take those that are next, all of one session, at most so many; there must be one."""
+        return self._lines.take(most)
 
     def pass_on(self, session: SessionId) -> None:
         """The session's command took so long that its turn is over."""
@@ -85,11 +83,11 @@ class Queue:
         """Answer all with a copy of the error, but those of which `unless` is true: they go on waiting."""
         stay = []
         while self._lines:
-            waiting = self._lines.take()
-            if unless(waiting.ask):
-                stay.append(waiting)
-            else:
-                waiting.answer(type(error)(*error.args))
+            for waiting in self._lines.take(IN_A_ROW):
+                if unless(waiting.ask):
+                    stay.append(waiting)
+                else:
+                    waiting.answer(type(error)(*error.args))
         for waiting in stay:
             self._lines.add(waiting)
 

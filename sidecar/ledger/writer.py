@@ -218,31 +218,36 @@ class Writer:
     def _answer(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
         again: list[Waiting] = []
         placed: set[SessionId] = set()
-        self.conflicts += sum(outcome == "conflict" for outcome in outcomes.values())
+        failed = {id: outcome for id, outcome in outcomes.items() if outcome != "stored"}
         for decided in turn.decided:
             waiting, decision = decided.waiting, decided.outcome
             id = waiting.ask.session
-            outcome = outcomes.get(id, "stored")
-            if isinstance(outcome, Exception):
-                waiting.answer(type(outcome)(*outcome.args))
-            elif outcome == "conflict":
-                waiting.tries += 1
-                if waiting.tries < _TRIES:
+            if id in failed:
+                if self._fail(waiting, failed[id]):
                     again.append(waiting)
-                else:
-                    waiting.answer(JournalError(f"others keep writing to session {id!r}"))
             elif isinstance(decision, Exception):
                 waiting.answer(decision)
             else:
                 session = turn.sessions.get(id) or decision.session
-                if id in turn.sessions and id not in placed:
+                if id not in placed and id in turn.sessions:
                     self._residents.place(session, seen=self._heard(id, waiting.ask.command, turn.now))
                     placed.add(id)
                     if id in turn.changes and not self._outage.is_astray(id):
                         self._on_grown(session)
                 self._publish(decided.record(decision, session, turn.now))
                 waiting.answer(Reply(decision.reply, decision.created, decision.duplicate))
+        self.conflicts += sum(outcome == "conflict" for outcome in failed.values())
         self._queue.put_back(again)
+
+    def _fail(self, waiting: Waiting, outcome: Outcome | Exception) -> bool:
+        """What was decided is not stored: whether it is to be decided again."""
+        if isinstance(outcome, Exception):
+            waiting.answer(type(outcome)(*outcome.args))
+            return False
+        waiting.tries += 1
+        if waiting.tries >= _TRIES:
+            waiting.answer(JournalError(f"others keep writing to session {waiting.ask.session!r}"))
+        return waiting.tries < _TRIES
 
     def _answer_in_memory(self, turn: Turn) -> None:
         """The journal is down, and these sessions are observed: what they write is lost, and counted."""

@@ -30,12 +30,27 @@ async def waiting(*sessions: str) -> Lines:
 
 
 def served(lines: Lines) -> list[str]:
-    return [lines.take().ask.session for _ in range(len(lines))]
+    return [lines.take()[0].ask.session for _ in range(len(lines))]
+
+
+def served_in_rows(lines: Lines, most: int) -> list[list[str]]:
+    rows = []
+    while len(lines):
+        rows.append([each.ask.session for each in lines.take(most)])
+    return rows
 
 
 async def test_a_session_with_thousands_makes_another_wait_for_a_few():
     lines = await waiting(*["a/flood"] * 2_000, "a/other")
     assert served(lines).index("a/other") == IN_A_ROW
+
+
+@pytest.mark.parametrize("most", [1, 5, 16, 1_000])
+async def test_however_many_are_taken_at_once_the_order_is_the_same(most):
+    sessions = ["a/1"] * 40 + ["a/2"] * 20 + ["b/1"] * 3 + ["a/3"] * 33
+    rows = served_in_rows(await waiting(*sessions), most)
+    assert [each for row in rows for each in row] == served(await waiting(*sessions))
+    assert all(len(set(row)) == 1 and len(row) <= min(most, IN_A_ROW) for row in rows)
 
 
 async def test_an_agent_with_many_sessions_gets_as_much_as_one_with_one():
@@ -47,7 +62,7 @@ async def test_an_agent_with_many_sessions_gets_as_much_as_one_with_one():
 
 async def test_after_a_heavy_command_another_session_has_its_turn():
     lines = await waiting("a/1", "a/1", "a/2")
-    assert lines.take().ask.session == "a/1"
+    assert lines.take()[0].ask.session == "a/1"
     lines.pass_on("a/1")
     assert served(lines) == ["a/2", "a/1"]
 
@@ -62,14 +77,14 @@ async def test_a_sessions_commands_are_served_in_order_and_each_once_whatever_co
             lines.add(Waiting(asks([session])[0], Batch(1), number))
             held.setdefault(session, []).append(number)
         elif step == 2:
-            first = lines.first()
-            taken = lines.take()
-            assert taken is first
-            assert taken.place == held[taken.ask.session][0]
+            taken = lines.take(1 + number % 3)
+            (served_now,) = {each.ask.session for each in taken}
+            assert [each.place for each in taken] == held[served_now][: len(taken)]
             if number % 5 == 0:
-                lines.put_back(taken)
+                for each in reversed(taken):
+                    lines.put_back(each)
             else:
-                held[taken.ask.session].pop(0)
+                del held[served_now][: len(taken)]
         else:
             longest = lines.longest()
             assert lines.push_out(longest).place == held[longest].pop()
