@@ -59,6 +59,8 @@ def past(held: Overlay, step: Step) -> Sequence[Item]:
     age, now = AGES[step], held.now
     after: float = getattr(held.policy.cleanup, age.after)
     calls = _calls(held, age) if held.call else None  # a session that shows no calls goes by the hour alone
+    if calls is None and held.oldest.get(step, -inf) + after >= now:
+        return ()  # known without a look at any item
     concerned, oldest = _concerned(held, step)
     time = _TIME[age.since]
     if calls is not None:
@@ -113,6 +115,11 @@ def next_due_call(held: Overlay) -> int | None:
     return min(dues, default=None)
 
 
+def nothing_yet(steps: Iterable[Step]) -> dict[Step, float]:
+    """What is known of the oldest item (as in `Held`) while there is none."""
+    return {step: inf for step in steps if step in AGES}
+
+
 def first_due_call(item: Item, policy: Policy) -> int | None:
     """As `first_due`, in model calls."""
     if item.pinned or not item.tokens:
@@ -131,8 +138,11 @@ def first_due_call(item: Item, policy: Policy) -> int | None:
     return min(dues, default=None)
 
 
-def first_due(item: Item, policy: Policy) -> float | None:
-    """The earliest time at which a threshold of age of its component's strategy could concern the item, if ever."""
+def first_due(item: Item, policy: Policy, oldest: dict[Step, float] | None = None) -> float | None:
+    """The earliest time at which a threshold of age of its component's strategy could concern the item, if ever.
+
+    `oldest`: what is known of its component (as in `Held`), where the item is to be noted as well.
+    """
     if item.pinned or not item.tokens:
         return None
     cleanup = policy.cleanup
@@ -146,6 +156,8 @@ def first_due(item: Item, policy: Policy) -> float | None:
             if (age.kinds and item.kind not in age.kinds) or not _fits(item, age, cleanup):
                 continue
             since: float = _TIME[age.since](item)
+            if oldest and since < oldest.get(step, -inf):
+                oldest[step] = since
             due = min(due, nextafter(since + getattr(cleanup, age.after), inf))
     return due if due < inf else None
 
@@ -173,6 +185,8 @@ def _concerned(held: Overlay, step: Step) -> tuple[Sequence[Item], float]:
             found = [item for item in found if item.id not in held.shrunk]
     oldest: float = min(map(_TIME[age.since], found), default=inf)
     held.memo[step] = (held.changes, found, oldest)
+    if not held.changes:  # as the items really are
+        held.oldest[step] = oldest
     return found, oldest
 
 

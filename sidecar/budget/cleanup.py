@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sidecar.budget.ages import first_due, first_due_call, next_due, next_due_call
+from sidecar.budget.ages import first_due, first_due_call, next_due, next_due_call, nothing_yet
 from sidecar.budget.entries import Action, Trigger
 from sidecar.budget.items import Item
 from sidecar.budget.overlay import Overlay
@@ -21,6 +21,7 @@ __all__ = [
     "StepRun",
     "first_due",
     "first_due_call",
+    "nothing_yet",
     "own_reasons",
     "reasons",
     "reclaimable",
@@ -43,7 +44,8 @@ class CleanupRun:
     """One run of a component's cleanup. Tokens are exact sums over `actions`, `duration` is in seconds.
 
     `steps`: those that did something, in order. `due`: the earliest later time at which an item of the component
-    crosses a threshold of age (None: never), `due_call` the same in the session's model calls. `advice`: the session is
+    crosses a threshold of age (None: never, or a manual run that did nothing, of which nobody asks it), `due_call` the
+    same in the session's model calls. `advice`: the session is
     observed, nothing was done.
     """
 
@@ -85,6 +87,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
     call: int = 0,
     reduce: int | None = None,
     done: Sequence[Action] = (),
+    oldest: dict[Step, float] | None = None,
     first_number: int | None = None,
     stopwatch: Callable[[], float] = zero,
 ) -> CleanupRun:
@@ -106,6 +109,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         call: the session's model calls so far; 0: it shows none, and age goes by the seconds alone.
         reduce: stop as soon as so many tokens are free, whatever the component's own bounds say; None: no such goal.
         done: what other runs of the same breath did already.
+        oldest: as in `Held`; brought up to date. None: nothing is known.
         first_number: the directive number of the first action, the others count on from there; None: no directives.
         stopwatch: seconds, for how long the run and its steps took.
     """
@@ -123,6 +127,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         call=call,
         reduce=reduce,
         done=done,
+        oldest=oldest,
     )
     strategy = policy.components[component].steps if steps is None else steps
     goal = reduce is not None or (extent or policy.cleanup.extent) == "goal"
@@ -150,19 +155,20 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
             )
         if len(actions) > before:
             runs.append(StepRun(step, len(actions) - before, freed, stopwatch() - begun))
+    asked = bool(actions) or trigger != "manual"  # one that finds nothing, run by hand, leaves no mark behind
     return CleanupRun(
         component=component,
         trigger=trigger,
         actions=tuple(actions),
         steps=tuple(runs),
         tokens_freed=sum(run.tokens_freed for run in runs),
-        due=next_due(held),
-        due_call=next_due_call(held),
+        due=next_due(held) if asked else None,
+        due_call=next_due_call(held) if asked else None,
         duration=stopwatch() - started,
     )
 
 
-def reclaimable(
+def reclaimable(  # noqa: PLR0913 - as `run_cleanup`
     component: Component,
     *,
     items: Mapping[Component, Mapping[str, Item]],
@@ -172,10 +178,19 @@ def reclaimable(
     used: int,
     allocated: int,
     call: int = 0,
+    oldest: dict[Step, float] | None = None,
 ) -> int:
     """The tokens that a manual cleanup of the component would free now (arguments as in `run_cleanup`)."""
     held = Overlay(
-        component, items=items, groups=groups, policy=policy, now=now, used=used, allocated=allocated, call=call
+        component,
+        items=items,
+        groups=groups,
+        policy=policy,
+        now=now,
+        used=used,
+        allocated=allocated,
+        call=call,
+        oldest=oldest,
     )
     goal = policy.cleanup.extent == "goal"
     return sum(

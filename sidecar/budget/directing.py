@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 
+from sidecar.budget.cleanup import first_due
 from sidecar.budget.entries import Action, CleanedUp, DirectivesUndone
 from sidecar.budget.held import Held, integrate, reckon
 from sidecar.budget.holding import discard, put_back, remember, resize
@@ -128,6 +129,8 @@ def undo(session: Session, entry: DirectivesUndone) -> None:
         elif item is not None:
             resize(session, item.id, item.component, directive.tokens_before)
             _unshrink(item, directive)
+            held = session.components[item.component]
+            first_due(item, held.rules, held.oldest)
         else:
             _undo_within_later(session, directive)
     _send_more(session, last)

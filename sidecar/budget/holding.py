@@ -76,6 +76,7 @@ def resize(session: Session, id: str, component: Component, tokens: int) -> None
     held.item_tokens += tokens - item.tokens
     item.tokens = tokens
     item.doc_tokens = min(item.doc_tokens, tokens)
+    first_due(item, held.rules, held.oldest)  # it may be large enough now for what passes over small ones
     held.unheld = max(held.unheld, -held.item_tokens)
     reckon(held)
 
@@ -124,7 +125,7 @@ def _leave_group(session: Session, item: Item) -> None:
 
 
 def _due(held: Held, item: Item) -> None:
-    due = first_due(item, held.rules)
+    due = first_due(item, held.rules, held.oldest)
     if due is not None and (held.due is None or due < held.due):
         held.due = due
     call = first_due_call(item, held.rules) if held.rules.cleanup.counts_calls else None

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sidecar.budget.entries import Action
 from sidecar.budget.items import Item, Kind
-from sidecar.budget.policy import Component, Policy
+from sidecar.budget.policy import Component, Policy, Step
 from sidecar.budget.ratio import is_over
 from sidecar.budget.similarity import superseded
 
@@ -19,13 +19,15 @@ class Overlay:
     """One component during one run. Sizes are tokens, `now` seconds since the epoch.
 
     `call`: the session's model calls so far; 0: it shows none. `reduce`: free so many tokens, whatever the component's
-    own bounds say, and no more. `done`: what runs before this one, in the same breath, did.
+    own bounds say, and no more. `done`: what runs before this one, in the same breath, did. `oldest`: as in `Held`,
+    brought up to date by what a run finds.
     """
 
     __slots__ = (
         "_by_kind",
         "_groups",
         "_marked",
+        "_of_kind",
         "_protected",
         "_redundant",
         "_staying",
@@ -39,6 +41,7 @@ class Overlay:
         "items",
         "memo",
         "now",
+        "oldest",
         "pending",
         "policy",
         "reduce",
@@ -62,6 +65,7 @@ class Overlay:
         call: int = 0,
         reduce: int | None = None,
         done: Iterable[Action] = (),
+        oldest: dict[Step, float] | None = None,
     ) -> None:
         self.component: Component = component
         self.items = items
@@ -72,6 +76,7 @@ class Overlay:
         self.pending = pending
         self.call = call
         self.reduce = reduce
+        self.oldest: dict[Step, float] = {} if oldest is None else oldest
         self.gone = {action.item for action in done if not action.tokens_after}
         self.shrunk = {action.item: action.tokens_after for action in done if action.tokens_after}
         self.freed_here = 0  # of this component
@@ -84,29 +89,39 @@ class Overlay:
         self.memo: dict[str, tuple[int, Sequence[Item], float]] = {}  # see `ages`
         self._staying: set[str] = set()  # groups known to hold something untouchable
         self._by_kind: Mapping[Kind, list[Item]] | None = None
-        self._marked: list[Item] = []
+        self._of_kind: dict[Kind, list[Item]] = {}
+        self._marked: list[Item] | None = None
         self._redundant: dict[str, Item] | None = None
 
     def of(self, *kinds: Kind) -> Sequence[Item]:
         """What the component still holds of these kinds (none: of every kind) that is neither pinned nor empty."""
+        if len(kinds) == 1 and self._by_kind is None:
+            return self._left(self._of_one(kinds[0]))
         by_kind = self._scan()
         lists = [by_kind[kind] for kind in kinds or tuple(by_kind) if kind in by_kind]
         found = lists[0] if len(lists) == 1 else [item for each in lists for item in each]
         return self._left(found)
 
+    def _of_one(self, kind: Kind) -> Sequence[Item]:
+        """Of one kind, by looking for it: a third of the time that sorting all of them takes."""
+        found = self._of_kind.get(kind)
+        if found is None:
+            items = self.items[self.component].values()
+            found = [item for item in items if item.kind == kind and item.tokens and not item.pinned]
+            self._of_kind[kind] = found
+        return found
+
     def fingerprinted(self) -> Sequence[Item]:
         """What the component still holds that has a fingerprint, pinned or not, in order of insertion."""
-        self._scan()
+        if self._marked is None:
+            self._marked = [item for item in self.items[self.component].values() if item.fingerprint]
         return self._left(self._marked)
 
     def _scan(self) -> Mapping[Kind, list[Item]]:
-        """Sort the items by kind, in the one pass over all of them that a run makes."""
+        """Sort the items by kind, once in a run."""
         if self._by_kind is None:
             by_kind: defaultdict[Kind, list[Item]] = defaultdict(list)
-            marked = self._marked
             for item in self.items[self.component].values():
-                if item.fingerprint:
-                    marked.append(item)
                 if item.tokens and not item.pinned:
                     by_kind[item.kind].append(item)
             self._by_kind = by_kind

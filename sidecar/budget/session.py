@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from sidecar.budget.allocation import split, split_beside
-from sidecar.budget.cleanup import reclaimable
+from sidecar.budget.cleanup import nothing_yet, reclaimable
 from sidecar.budget.commands import Source
 from sidecar.budget.entries import Action, Allocated, Opened
 from sidecar.budget.held import Held, integrate, ratio, reckon
@@ -268,6 +268,7 @@ class Session:
                     used=held.used,
                     allocated=held.allocated,
                     call=self.calls,
+                    oldest=held.oldest,
                 )
             else:
                 known[component] = None if self.mode == "observed" and held.used else 0
@@ -322,6 +323,7 @@ def fresh(id: str, opened: Opened, policy: Policy, *, version: int = 0) -> Sessi
                 since=opened.time,
                 changed_at=opened.time,
                 pace=Pace(usual=usual * USUAL_PARTS[name]),
+                oldest=nothing_yet(policy.components[name].steps),
             )
             for name in COMPONENTS
         },
@@ -334,7 +336,7 @@ def fresh(id: str, opened: Opened, policy: Policy, *, version: int = 0) -> Sessi
     return session
 
 
-_DERIVED = {"measured", "policy", "rules"}  # a cache, and what the preset's name stands for
+_DERIVED = {"measured", "oldest", "policy", "rules"}  # caches, and what the preset's name stands for
 
 
 def state_of(session: Session | None) -> Any:

@@ -112,6 +112,7 @@ class Turn:
             call=session.calls,
             reduce=reduce,
             done=done,
+            oldest=held.oldest,
             first_number=None if session.mode == "observed" else session.issued + 1 + len(done),
             stopwatch=self.stopwatch,
         )

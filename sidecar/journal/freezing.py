@@ -23,8 +23,8 @@ from sidecar.journal import JournalError, Snapshot
 
 Raw: TypeAlias = dict[str, Any]
 
-# Not kept: what the preset's name stands for, and a cache.
-_LEFT_OUT = {"policy", "rules", "measured"}
+# Not kept: what the preset's name stands for, and caches.
+_LEFT_OUT = {"policy", "rules", "measured", "oldest"}
 
 
 def freeze(session: Session, *, written_at: float) -> Snapshot:

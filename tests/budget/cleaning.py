@@ -43,7 +43,7 @@ def clean(component: Component, *items: Item, **more: Any) -> CleanupRun:
     """A run over these items. The budget is so wide that nothing is evicted, unless `allocated` says otherwise."""
     used = sum(each.tokens for each in items if each.component == component)
     more = {"used": used, "allocated": 10 * used + 1, "now": NOW, "policy": STANDARD, **more}
-    return run_cleanup(component, "manual", items=held(items), groups=groups_of(items), **more)
+    return run_cleanup(component, "target", items=held(items), groups=groups_of(items), **more)
 
 
 def would_free(component: Component, *items: Item, **more: Any) -> int:

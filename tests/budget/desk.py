@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from sidecar.budget.ages import AGES
 from sidecar.budget.commands import Command, ItemSpec, OpenSession, PutItem, RequestAllocation, SyncWindow, WindowItem
 from sidecar.budget.decide import Decision, Defaults, decide
 from sidecar.budget.entries import (
@@ -28,6 +29,7 @@ from sidecar.budget.entries import (
 )
 from sidecar.budget.errors import BudgetError
 from sidecar.budget.evolve import replay
+from sidecar.budget.held import Held
 from sidecar.budget.policy import COMPONENTS
 from sidecar.budget.session import Session, state_of
 from sidecar.journal import ArchiveRecord
@@ -166,6 +168,7 @@ def hold_together(session: Session) -> None:
         waiting = [each for each in directives if each.component == name]
         assert held.pending == sum(each.tokens_before - each.tokens_after for each in waiting)
         assert min(held.used, held.available, held.pending, held.allocated, held.exhaustions) >= 0
+        assert_none_older(held)
         for id, item in held.items.items():
             ids[id] += 1
             assert (item.id, item.component) == (id, name)
@@ -183,6 +186,18 @@ def hold_together(session: Session) -> None:
         waiting_by_item.setdefault(each.item, []).append(each.number)
     assert session.directed == waiting_by_item
     assert max(session.directives, default=0) <= session.issued
+
+
+def assert_none_older(held: Held) -> None:
+    """What spares a cleanup a look at all items is true: none that a step by age concerns is older than is known."""
+    for step, oldest in held.oldest.items():
+        age = AGES[step]
+        size = 0 if age.larger_than is None else getattr(held.rules.cleanup, age.larger_than)
+        for item in held.items.values():
+            if item.pinned or item.tokens <= size or (age.larger_than and item.original_tokens is not None):
+                continue
+            if not age.kinds or item.kind in age.kinds:
+                assert getattr(item, age.since) >= oldest, (step, item)
 
 
 def explain(entries: Iterable[AnyEntry]) -> tuple[dict[str, int], int, int]:  # noqa: C901, PLR0912, PLR0915

@@ -110,12 +110,12 @@ def test_reclaimable_is_what_a_manual_run_frees(component):
 
 def test_system_context_answers_an_empty_result():
     run = clean("system_context", item("p", "prompt", 50_000, age=OLD, idle=OLD, completed=True), allocated=1)
-    assert run == CleanupRun(component="system_context", trigger="manual")
+    assert run == CleanupRun(component="system_context", trigger="target")
     assert run.result == "noop"
 
 
 def test_an_empty_component_is_nothing_to_do():
-    assert clean("working_memory", allocated=0) == CleanupRun(component="working_memory", trigger="manual")
+    assert clean("working_memory", allocated=0) == CleanupRun(component="working_memory", trigger="target")
 
 
 def test_n_eligible_items_give_n_actions():
