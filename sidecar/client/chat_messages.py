@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, digest, path_of
+from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, as_shown, digest, path_of, user_message
 from sidecar.client.replies import Kind
 
 Message: TypeAlias = Mapping[str, Any]
@@ -38,15 +38,7 @@ def definitions(tools: Sequence[Mapping[str, Any]]) -> list[Piece]:
 
 def rendered(messages: Sequence[Any], shown: Sequence[Shown]) -> list[Any]:
     """The messages as a plan shows them."""
-    result: list[Any] = []
-    for message, each in zip(messages, shown, strict=True):
-        if each.note is not None:
-            result.append({"role": "user", "content": each.note})
-        if each.stub is None:
-            result.append(message if each.text is None else _with_text(message, each.text))
-        elif each.in_place:
-            result.append(_with_text(message, each.stub))
-    return result
+    return as_shown(messages, shown, with_text=_with_text, noted=user_message)
 
 
 def _plain(message: Any) -> Message:

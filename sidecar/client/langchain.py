@@ -16,7 +16,7 @@ from typing_extensions import override
 from sidecar.client import recall
 from sidecar.client.driving import adrive, drive
 from sidecar.client.extras import Extra
-from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, path_of
+from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, as_shown, path_of
 from sidecar.client.threads import Thread, Threads
 
 with Extra("langchain"):
@@ -209,12 +209,8 @@ def _text(message: BaseMessage) -> str:
 
 def _rendered(messages: Sequence[AnyMessage], shown: Sequence[Shown]) -> list[AnyMessage]:
     """The messages as the plan shows them."""
-    rendered: list[AnyMessage] = []
-    for message, each in zip(messages, shown, strict=True):
-        if each.note is not None:
-            rendered.append(HumanMessage(content=each.note))
-        if each.stub is None:
-            rendered.append(message if each.text is None else message.model_copy(update={"content": each.text}))
-        elif each.in_place:
-            rendered.append(message.model_copy(update={"content": each.stub}))
-    return rendered
+    return as_shown(messages, shown, with_text=_with_text, noted=lambda note: HumanMessage(content=note))
+
+
+def _with_text(message: AnyMessage, text: str) -> AnyMessage:
+    return message.model_copy(update={"content": text})

@@ -1,12 +1,14 @@
 """Pieces of a prompt, how they are shown, and the notes that stand where pieces are gone."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sidecar.client.replies import Kind
 from sidecar.client.tokens import Count
+
+AnyMessage = TypeVar("AnyMessage")
 
 NOTES = "archive-notes"  # the item that all notes together are to the ledger
 STUBS_PER_NOTE = 2
@@ -83,6 +85,30 @@ def notes(shown: Sequence[Shown], count: Count) -> Plan:
             note_tokens += count(_framed(each.stub))
     note_tokens += _close(run, count)
     return Plan(shown, tokens + note_tokens, note_tokens)
+
+
+def as_shown(
+    messages: Sequence[AnyMessage],
+    shown: Sequence[Shown],
+    *,
+    with_text: Callable[[AnyMessage, str], AnyMessage],
+    noted: Callable[[str], AnyMessage],
+) -> list[AnyMessage]:
+    """The messages, a piece each, as a plan shows them. `noted` makes a message of a note."""
+    result: list[AnyMessage] = []
+    for message, each in zip(messages, shown, strict=True):
+        if each.note is not None:
+            result.append(noted(each.note))
+        if each.stub is None:
+            result.append(message if each.text is None else with_text(message, each.text))
+        elif each.in_place:
+            result.append(with_text(message, each.stub))
+    return result
+
+
+def user_message(text: str) -> Any:
+    """A note as a message of the user's, in the formats that have messages for JSON."""
+    return {"role": "user", "content": text}
 
 
 def _close(run: list[Shown], count: Count) -> int:

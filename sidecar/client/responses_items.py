@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, digest, path_of
+from sidecar.client.pieces import ATTACHED, FRAME, Piece, Shown, as_shown, digest, path_of, user_message
 from sidecar.client.replies import Kind
 
 Item: TypeAlias = Mapping[str, Any]
@@ -57,15 +57,7 @@ def pieces(items: Sequence[Item], agents: frozenset[str] = frozenset()) -> list[
 
 def rendered(items: Sequence[Any], shown: Sequence[Shown]) -> list[Any]:
     """The items as a plan shows them."""
-    result: list[Any] = []
-    for item, each in zip(items, shown, strict=True):
-        if each.note is not None:
-            result.append({"role": "user", "content": each.note})
-        if each.stub is None:
-            result.append(item if each.text is None else _with_text(item, each.text))
-        elif each.in_place:
-            result.append(_with_text(item, each.stub))
-    return result
+    return as_shown(items, shown, with_text=_with_text, noted=user_message)
 
 
 def _is_said(item: Item) -> bool:

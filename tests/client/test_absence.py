@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from sidecar.client import Client
-from sidecar.client.driving import drive
-from sidecar.client.pieces import NOTES
 from tests.client.scripted import WHOLE, turns
+from tests.client.settling import settled
 
 GOES, COMES = (12, 30) if WHOLE else (8, 20)  # the turns at which it goes away and comes back
 WINDOW = 20_000
@@ -173,18 +172,6 @@ async def with_litellm(script, absence):
     return budget.threads["t1"], sizes, pieces(messages)
 
 
-def settled(thread, pieces):
-    """The prompt that would come next, once the sidecar has nothing more to say: sizes by id."""
-    found = [*thread.fixed, *pieces]
-    before = -1
-    while before != thread.window.through:
-        before = thread.window.through
-        drive(thread.session, thread.window.turn(thread.session, found))
-    plan = drive(thread.session, thread.window.turn(thread.session, found))
-    shown = {each.piece.id: each.tokens for each in plan.shown if each.stub is None}
-    return shown | ({NOTES: plan.note_tokens} if plan.note_tokens else {})
-
-
 # By default each adapter once, and the blocking client as well as the asynchronous one with both; `make agents`: all.
 ALWAYS = {(with_langchain, "hung"), (with_langchain, "killed"), (with_pydantic_ai, "killed")}
 ALWAYS |= {(with_openai_agents, "hung"), (with_litellm, "killed")}
@@ -202,7 +189,7 @@ async def test_the_agent_goes_on_and_the_ledger_catches_up(neighbour, run, how):
     assert absence.courses.absences >= COMES - GOES - 1
     assert absence.waited() <= 1
     assert absence.courses.dropped == absence.courses.rejected == 0
-    now = settled(thread, pieces)
+    now = settled(thread, [*thread.fixed, *pieces])
     with Client(neighbour.url, fail="closed", timeout=30) as asking:
         page = asking.session("t1").call("GET", "items", limit=1000)
         assert {item["id"]: item["tokens"] for item in page["items"]} == now

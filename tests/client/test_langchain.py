@@ -15,10 +15,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult  # noqa: E402
 from langchain_core.tools import StructuredTool  # noqa: E402
 from typing_extensions import override  # noqa: E402
 
-from sidecar.client.driving import drive  # noqa: E402
 from sidecar.client.langchain import TokenBudget, _pieces  # noqa: E402
-from sidecar.client.pieces import NOTES  # noqa: E402
 from tests.client.scripted import WHOLE, Turn, filler, total, turns, weigh  # noqa: E402
+from tests.client.settling import items, settled  # noqa: E402
 
 pytestmark = [
     # LangChain's own: pydantic's and langgraph's notices of things to come.
@@ -163,28 +162,9 @@ def times(budget, into):
     budget.wrap_model_call = timed
 
 
-def items(asks):
-    """What the ledger holds of the thread: sizes by id."""
-    found, after = {}, None
-    while True:
-        page = asks("t1", "items", limit=1000, after=after)
-        found.update({item["id"]: item["tokens"] for item in page["items"]})
-        after = page["next"]
-        if after is None:
-            return found
-
-
-def settled(budget, messages):
-    """The prompt that would come next, once the sidecar has nothing more to say: sizes by id."""
+def next_prompt(budget, messages):
     thread = budget.thread(CONFIG)
-    pieces = [*thread.fixed, *_pieces(messages)]
-    before = -1
-    while before != thread.window.through:
-        before = thread.window.through
-        drive(thread.session, thread.window.turn(thread.session, pieces))
-    plan = drive(thread.session, thread.window.turn(thread.session, pieces))
-    shown = {each.piece.id: each.tokens for each in plan.shown if each.stub is None}
-    return shown | ({NOTES: plan.note_tokens} if plan.note_tokens else {})
+    return settled(thread, [*thread.fixed, *_pieces(messages)])
 
 
 def check_nothing_lost(budget, asks, script, messages):
@@ -221,7 +201,7 @@ def test_with_the_adapter_it_never_does_and_nothing_is_lost(long_run, budget, as
     assert all(m.content == t.answer() for m, t in zip(messages[2::2], long_run, strict=False))  # the state is whole
     away = check_nothing_lost(budget, asks, long_run, messages)
     assert budget.thread(CONFIG).window.through > 0, "no directive was given"
-    assert settled(budget, messages) == items(asks)
+    assert next_prompt(budget, messages) == items(asks)
     median, worst = statistics.median(overhead), max(overhead)
     print(f"{len(overhead)} turns, {max(model.sizes):,} tokens at most, {away} results away, a turn costs")
     print(f"{1000 * median:.1f} ms in the middle, {1000 * worst:.1f} ms at most")
@@ -257,7 +237,7 @@ def test_the_sidecar_may_die_and_come_back_in_the_middle(long_run, budget, asks,
     assert budget.threads.client.courses.absences >= 40
     assert budget.threads.client.courses.dropped == budget.threads.client.courses.rejected == 0
     check_nothing_lost(budget, asks, script, messages)
-    assert settled(budget, messages) == items(asks)
+    assert next_prompt(budget, messages) == items(asks)
 
 
 def test_the_model_may_search_the_archive_and_restore_from_it(roomy, asks):
@@ -268,13 +248,13 @@ def test_the_model_may_search_the_archive_and_restore_from_it(roomy, asks):
     thread = budget.thread(CONFIG)
     result = next(message for message in messages if isinstance(message, ToolMessage))
     thread.window.gone[result.id] = "[gone]"
-    settled(budget, messages)
+    next_prompt(budget, messages)
     assert result.id not in items(asks)
     search, restore = budget.tools
     assert result.id in search.invoke({"query": result.content[:10]}, CONFIG)
     assert "nothing" in search.invoke({"query": "no such text"}, CONFIG).lower()
     assert "back in its place" in restore.invoke({"item": result.id}, CONFIG)
-    assert settled(budget, messages)[result.id] == items(asks)[result.id]
+    assert next_prompt(budget, messages)[result.id] == items(asks)[result.id]
     assert "not restored" in restore.invoke({"item": "what"}, CONFIG)
 
 
@@ -293,7 +273,7 @@ def test_a_result_larger_than_the_window_is_cut_to_fit(roomy, asks):
 def test_a_resumed_history_larger_than_a_request_may_be_is_told_piece_by_piece(budget, asks):
     history = [HumanMessage(filler(f"message {n}", 25_000), id=f"m{n}") for n in range(100)]  # 10 MB
     for _ in range(2):
-        settled(budget, history)
+        next_prompt(budget, history)
     gone = budget.thread(CONFIG).window.gone
     assert len(gone) > 80
     for id in gone:

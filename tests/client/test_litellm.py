@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sidecar.client.driving import adrive
-from sidecar.client.pieces import NOTES, Shown
+from sidecar.client.pieces import Shown
 from tests.client.scripted import WHOLE, filler, total, turns, weigh
+from tests.client.settling import asettled, items
 
 
 @pytest.fixture(scope="module")
@@ -132,25 +132,10 @@ def asking(litellm, provider, **more):
     return ask
 
 
-async def settled(budget, messages, tools=TOOLS):
-    """The prompt that would come next, once the sidecar has nothing more to say: sizes by id."""
+async def next_prompt(budget, messages, tools=TOOLS):
     from sidecar.client.chat_messages import definitions, pieces
 
-    thread = budget.threads["t1"]
-    found = [*definitions(tools), *pieces(messages)]
-    before = -1
-    while before != thread.window.through:
-        before = thread.window.through
-        await adrive(thread.awaited, thread.window.turn(thread.awaited, found))
-    plan = await adrive(thread.awaited, thread.window.turn(thread.awaited, found))
-    shown = {each.piece.id: each.tokens for each in plan.shown if each.stub is None}
-    return shown | ({NOTES: plan.note_tokens} if plan.note_tokens else {})
-
-
-def items(asks):
-    page = asks("t1", "items", limit=1000)
-    assert page["next"] is None
-    return {item["id"]: item["tokens"] for item in page["items"]}
+    return await asettled(budget.threads["t1"], [*definitions(tools), *pieces(messages)])
 
 
 async def test_a_long_run_overflows_without_the_callback_and_never_with_it(litellm, budget, provider, asks):
@@ -181,7 +166,7 @@ async def test_a_long_run_overflows_without_the_callback_and_never_with_it(litel
     assert len(away) > 5
     for id in away:
         assert asks("t1", "archive", f"output:{id}")["content"] == answers[id]
-    assert await settled(budget, messages) == items(asks)
+    assert await next_prompt(budget, messages) == items(asks)
     print(f"{len(overhead)} turns, {max(provider.sizes):,} tokens at most, {len(away)} results away; a turn costs")
     print(f"{1000 * statistics.median(overhead):.1f} ms in the middle, {1000 * max(overhead):.1f} ms at most")
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.client.driving import adrive
-from sidecar.client.pieces import NOTES, Shown
+from sidecar.client.pieces import Shown
 from sidecar.client.tokens import estimate
 from tests.client.scripted import WHOLE, filler, total, turns, weigh
+from tests.client.settling import asettled, items
 
 agents = pytest.importorskip("agents", reason="MISSING TOOL: openai-agents (pip install -e '.[emitters]')")
 
@@ -131,23 +131,9 @@ async def roomy(neighbour):
     await made.threads.aclient.close()
 
 
-async def settled(budget, items, agents=frozenset()):
-    """The prompt that would come next, once the sidecar has nothing more to say: sizes by id."""
+async def next_prompt(budget, items, agents=frozenset()):
     thread = budget.threads["t1"]
-    found = [*thread.fixed, *pieces(items, agents)]
-    before = -1
-    while before != thread.window.through:
-        before = thread.window.through
-        await adrive(thread.awaited, thread.window.turn(thread.awaited, found))
-    plan = await adrive(thread.awaited, thread.window.turn(thread.awaited, found))
-    shown = {each.piece.id: each.tokens for each in plan.shown if each.stub is None}
-    return shown | ({NOTES: plan.note_tokens} if plan.note_tokens else {})
-
-
-def items(asks, session="t1"):
-    page = asks(session, "items", limit=1000)
-    assert page["next"] is None
-    return {item["id"]: item["tokens"] for item in page["items"]}
+    return await asettled(thread, [*thread.fixed, *pieces(items, agents)])
 
 
 async def test_without_the_adapter_the_run_overflows(long_run):
@@ -183,7 +169,7 @@ async def test_with_the_adapter_it_never_does_and_nothing_is_lost(long_run, budg
     assert window.through > 0, "no directive was given"
     for id in away:
         assert asks("t1", "archive", f"output:{id}")["content"] == answers[id]
-    assert await settled(budget, kept) == items(asks)
+    assert await next_prompt(budget, kept) == items(asks)
     print(f"{len(overhead)} turns, {max(script.sizes):,} tokens at most, {len(away)} results away; a turn costs")
     print(f"{1000 * statistics.median(overhead):.1f} ms in the middle, {1000 * max(overhead):.1f} ms at most")
 
@@ -194,7 +180,7 @@ async def test_at_its_end_a_run_shows_what_it_leaves(roomy, asks):
     result = await agents.Runner.run(made, TASK, **roomy.run("t1"))
     told = items(asks)
     assert told["last"] == estimate("done") + 4
-    assert await settled(roomy, result.to_input_list()) == told
+    assert await next_prompt(roomy, result.to_input_list()) == told
 
 
 async def test_everything_is_in_its_component(roomy, asks):
@@ -267,7 +253,7 @@ async def test_the_model_restores_what_was_archived(roomy, asks):
     result = await agents.Runner.run(made, TASK, **roomy.run("t1"))
     id = f"output:{script[0].call_id}"
     roomy.threads["t1"].window.gone[id] = "[gone]"
-    await settled(roomy, result.to_input_list())
+    await next_prompt(roomy, result.to_input_list())
     assert id not in items(asks)
     made.model = ScriptedModel(
         [

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.client.driving import adrive
-from sidecar.client.pieces import NOTES
 from tests.client.scripted import WHOLE, total, turns, weigh
+from tests.client.settling import asettled, items
 
 pydantic_ai = pytest.importorskip("pydantic_ai", reason="MISSING TOOL: pydantic-ai (pip install -e '.[emitters]')")
 
@@ -122,23 +121,9 @@ async def roomy(neighbour):
     await made.threads.aclient.close()
 
 
-async def settled(budget, messages):
-    """The prompt that would come next, once the sidecar has nothing more to say: sizes by id."""
+async def next_prompt(budget, messages):
     thread = budget.threads["t1"]
-    pieces = [*thread.fixed, *_pieces(messages)]
-    before = -1
-    while before != thread.window.through:
-        before = thread.window.through
-        await adrive(thread.awaited, thread.window.turn(thread.awaited, pieces))
-    plan = await adrive(thread.awaited, thread.window.turn(thread.awaited, pieces))
-    shown = {each.piece.id: each.tokens for each in plan.shown if each.stub is None}
-    return shown | ({NOTES: plan.note_tokens} if plan.note_tokens else {})
-
-
-def items(asks):
-    page = asks("t1", "items", limit=1000)
-    assert page["next"] is None
-    return {item["id"]: item["tokens"] for item in page["items"]}
+    return await asettled(thread, [*thread.fixed, *_pieces(messages)])
 
 
 async def test_without_the_adapter_the_run_overflows(long_run):
@@ -174,7 +159,7 @@ async def test_with_the_adapter_it_never_does_and_nothing_is_lost(long_run, budg
     for piece in _pieces(messages):
         if piece.id in window.gone or piece.id in window.cut:
             assert asks("t1", "archive", piece.id)["content"] == piece.text
-    assert await settled(budget, messages) == items(asks)
+    assert await next_prompt(budget, messages) == items(asks)
     print(f"{len(overhead)} turns, {max(model.sizes):,} tokens at most, {len(away)} results away; a turn costs")
     print(f"{1000 * statistics.median(overhead):.1f} ms in the middle, {1000 * max(overhead):.1f} ms at most")
 
@@ -198,7 +183,7 @@ async def test_the_model_restores_what_was_archived(roomy, asks):
     thread = budget.threads["t1"]
     id = f"return:{script[0].call_id}"
     thread.window.gone[id] = "[gone]"
-    await settled(budget, result.all_messages())
+    await next_prompt(budget, result.all_messages())
     assert id not in items(asks)
     seen = []
 
