@@ -96,6 +96,6 @@ def duration(seconds: float) -> str:
     return f"{seconds} s"
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, many: str = "") -> str:
+    """Write a number with its noun; `many`: that of several, where it is not made with an s."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"

@@ -147,7 +147,7 @@ def test_the_command_prints_the_report_and_writes_page_and_figures(tmp_path, cap
     code, out, err = run(capsys, CLAUDE, "--html", html, "--json", figures)
     assert code == 0
     assert out.startswith("2 windows of 1 session (claude-code 1)")
-    assert err.startswith("2 of 2 files read, 2 sessions judged, ")
+    assert err.startswith("2 of 2 files read, 1 session judged by 2 policies, ")
     assert "<h1>What filled the windows</h1>" in html.read_text(encoding="utf-8")
     told = json.loads(figures.read_text())
     assert told["format"] == "token-budget-audit/1"

@@ -5,23 +5,21 @@ import asyncio
 import json
 import sys
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TextIO
 
 from sidecar.lab.audit.findings import Audit
 from sidecar.lab.audit.sources import AuditError, find, usual_folders
-from sidecar.lab.backtest.arms import NAMES, Arm, arms
+from sidecar.lab.backtest.arms import NAMES, Arm, add_policies, arms
 from sidecar.lab.backtest.files import PolicyError
-from sidecar.lab.style import Style, count, duration
+from sidecar.lab.line import Line
+from sidecar.lab.style import Style, count
 
 FAILED, WRONG = 1, 2
 COMPARED = ("standard", "coding-agent")  # unless others are asked for; the last is the one that the summary speaks of
 NARROW, USUAL = 80, 120  # columns: the least that tables are made for, and where the output is no terminal
-DRAW_EVERY = 0.1  # seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,21 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " (default: the tools' own folders in your home)",
     )
     parser.add_argument("--newest", type=_number, metavar="N", help="only the N files that were written last")
-    parser.add_argument(
-        "--preset",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help=f"judge this policy, repeatable: {', '.join(NAMES)} (default: {', '.join(COMPARED)})",
-    )
-    parser.add_argument(
-        "--policy",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="judge one of your own (TOML), repeatable",
-    )
+    add_policies(parser, default=", ".join(COMPARED))
     parser.add_argument("--without-policies", action="store_true", help="only tell what happened, which is quicker")
     parser.add_argument("--rows", type=_number, default=10, metavar="N", help="of each table (default: %(default)s)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page of its own here as well")
@@ -99,7 +83,8 @@ async def _audit(files: Sequence[Path], judged: Sequence[Arm]) -> Audit:
     from sidecar.lab.audit.auditing import audit
 
     stopped = threading.Event()
-    progress = _Progress(stream=sys.stderr, style=Style.of(sys.stderr), files=len(files), stopped=stopped)
+    line = Line(stream=sys.stderr, style=Style.of(sys.stderr))
+    progress = _Progress(line=line, files=len(files), arms=len(judged), stopped=stopped)
     try:
         return await asyncio.to_thread(audit, files, judged, each=progress.add)
     except asyncio.CancelledError:
@@ -115,36 +100,31 @@ class _StoppedError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class _Progress:
-    """How far the work is: drawn in place on a terminal, one line at the end elsewhere."""
+    """How far the work is. `arms`: how many policies each session is judged by."""
 
-    stream: TextIO
-    style: Style
+    line: Line
     files: int
+    arms: int
     stopped: threading.Event
     read: int = 0
-    judged: int = 0
-    _began: float = field(default_factory=time.monotonic)
-    _drawn: float = field(default_factory=time.monotonic)
+    judgements: int = 0
 
     def add(self, part: str) -> None:
         if self.stopped.is_set():
             raise _StoppedError
         self.read += part == "files"
-        self.judged += part == "sessions"
-        now = time.monotonic()
-        if self.style.live and now - self._drawn >= DRAW_EVERY:
-            self._drawn = now
-            self.stream.write(f"\r\x1b[K{self._line()}")
-            self.stream.flush()
+        self.judgements += part == "sessions"
+        self.line.draw(self._text())
 
     def end(self) -> None:
-        self.stream.write(f"{chr(13) + chr(27) + '[K' if self.style.live else ''}{self._line()}\n")
-        self.stream.flush()
+        self.line.end(self._text())
 
-    def _line(self) -> str:
-        judged = f", {count(self.judged, 'session')} judged" if self.judged else ""
-        elapsed = duration(time.monotonic() - self._began)
-        return f"{self.read:,} of {count(self.files, 'file')} read{judged}, {elapsed}"
+    def _text(self) -> str:
+        judged = ""
+        if self.judgements:
+            sessions = count(self.judgements // self.arms, "session")
+            judged = f", {sessions} judged by {count(self.arms, 'policy', 'policies')}"
+        return f"{self.read:,} of {count(self.files, 'file')} read{judged}, {self.line.elapsed}"
 
 
 def _number(text: str) -> int:

@@ -1,5 +1,6 @@
 """The policies that are compared: presets, variants of `standard`, and what files say."""
 
+import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,25 @@ VARIANTS: Mapping[str, Arm] = MappingProxyType(
 
 # Everything that can be compared by name, in the order in which it is shown; policies of files do not join it.
 NAMES = ("standard", *VARIANTS, *(name for name in PRESETS if name != "standard"))
+
+
+def add_policies(parser: argparse.ArgumentParser, *, default: str) -> None:
+    """Declare the flags by which policies are chosen. `default` says which, where none of them is given."""
+    parser.add_argument(
+        "--preset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"a policy to judge, repeatable: {', '.join(NAMES)} (default: {default})",
+    )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="one of your own, repeatable: a TOML file that names its base and what differs",
+    )
 
 
 def arms(presets: Iterable[str], files: Iterable[Path]) -> list[Arm]:

@@ -5,23 +5,24 @@ import errno
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from shutil import get_terminal_size
+from typing import Any
 
 from sidecar.lab.backtest.aims import AIMS
-from sidecar.lab.backtest.arms import NAMES
+from sidecar.lab.backtest.arms import NAMES, add_policies
 from sidecar.lab.backtest.course import Course, windows
 from sidecar.lab.backtest.files import PolicyError
 from sidecar.lab.backtest.measures import Measures
 from sidecar.lab.backtest.parts import part_of, project_of
 from sidecar.lab.backtest.running import Contest, compare
 from sidecar.lab.backtest.scores import scores
-from sidecar.lab.backtest.table import Outcome, table
+from sidecar.lab.backtest.table import USUAL, Outcome, table
+from sidecar.lab.line import Line
 from sidecar.lab.recordings import RecordingError, read
-from sidecar.lab.style import Style, count, duration
+from sidecar.lab.style import Style, count
 
 SCHEMES = ("sqlite://", "postgresql://", "postgres://")  # of journals
 WRONG = 2
@@ -36,21 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a recording (.jsonl, .jsonl.gz), a folder of recordings, or a journal (sqlite:///PATH, postgresql://...)",
     )
-    parser.add_argument(
-        "--preset",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help=f"a policy to compare, repeatable: {', '.join(NAMES)} (default: all of them)",
-    )
-    parser.add_argument(
-        "--policy",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="one of your own, repeatable: a TOML file that names its base and what differs",
-    )
+    add_policies(parser, default="all of them")
     parser.add_argument(
         "--part",
         choices=("all", "tune", "judge"),
@@ -98,7 +85,9 @@ async def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"backtest: {error.filename}: cannot be written: {error.strerror}", file=sys.stderr)
         return WRONG
-    print(told.rstrip("\n") if args.format == "json" else table(outcome, Style.of(sys.stdout)))
+    style = Style.of(sys.stdout)
+    columns = get_terminal_size((USUAL, 24)).columns if style.live else USUAL
+    print(told.rstrip("\n") if args.format == "json" else table(outcome, style, width=columns))
     return 0
 
 
@@ -140,13 +129,15 @@ def document(outcome: Outcome) -> dict[str, Any]:
 def _aims(measured: Sequence[Measures]) -> dict[str, Any]:
     reached = {aim.name: aim.of(measured) for aim in AIMS}
     return {
-        aim.name: {"reached": reached[aim.name], "aim": aim.bound, "met": aim.met(reached[aim.name])} for aim in AIMS
+        aim.name: {"reached": reached[aim.name], "aim": aim.bound.text, "met": aim.met(reached[aim.name])}
+        for aim in AIMS
     }
 
 
 async def _compare(courses: Sequence[Course], contest: Contest, *, jobs: int) -> dict[str, list[Measures]]:
     policies = len(contest.presets) + len(contest.files)
-    progress = _Progress(stream=sys.stderr, style=Style.of(sys.stderr), windows=policies * len(courses))
+    line = Line(stream=sys.stderr, style=Style.of(sys.stderr))
+    progress = _Progress(line=line, windows=policies * len(courses))
     try:
         return await compare(courses, contest, jobs=jobs, on_window=progress.add)
     finally:
@@ -155,27 +146,22 @@ async def _compare(courses: Sequence[Course], contest: Contest, *, jobs: int) ->
 
 @dataclass(slots=True, kw_only=True)
 class _Progress:
-    """How many windows have come to their end: drawn in place on a terminal, one line at the end elsewhere."""
+    """How many windows have come to their end."""
 
-    stream: TextIO
-    style: Style
+    line: Line
     windows: int
     done: int = 0
-    _began: float = field(default_factory=time.monotonic)
 
     def add(self, number: int) -> None:
         self.done += number
-        if self.style.live:
-            ratio = self.done / max(self.windows, 1)
-            self.stream.write(f"\r\x1b[K{self.style.bar(ratio, WIDTH)} {100 * ratio:3.0f} %  {self._line()}")
-            self.stream.flush()
+        ratio = self.done / max(self.windows, 1)
+        self.line.draw(f"{self.line.style.bar(ratio, WIDTH)} {100 * ratio:3.0f} %  {self._text()}")
 
     def end(self) -> None:
-        self.stream.write(f"{chr(13) + chr(27) + '[K' if self.style.live else ''}{self._line()}\n")
-        self.stream.flush()
+        self.line.end(self._text())
 
-    def _line(self) -> str:
-        return f"{self.done:,} of {count(self.windows, 'session')} run, {duration(time.monotonic() - self._began)}"
+    def _text(self) -> str:
+        return f"{self.done:,} of {count(self.windows, 'session')} run, {self.line.elapsed}"
 
 
 def _tokens(text: str) -> int:
