@@ -39,18 +39,18 @@ def forecast(
         adds and what they make of the window at each horizon.
     """
     found = time_left(samples=samples, available=available, pace=window[2])
-    told = _rates(samples, [window, *components.values()])
+    told = rates(samples, [pace for _, _, pace in (window, *components.values())])
     if told is None:
         return found
-    rates, reaches = told
-    found["tokens_per_call"] = rates[0]
+    grows, reaches = told
+    found["tokens_per_call"] = grows[0]
     found["expected"] = [
         {
             "calls": reach.calls,
-            **_range(window, rates[0], reach),
+            **_range(window, grows[0], reach),
             "components": {
                 name: _range(level, rate, reach)
-                for (name, level), rate in zip(components.items(), rates[1:], strict=True)
+                for (name, level), rate in zip(components.items(), grows[1:], strict=True)
             },
         }
         for reach in reaches
@@ -58,32 +58,17 @@ def forecast(
     return found
 
 
-def expected_utilizations(*, samples: Sequence[Sample], levels: Sequence[Level]) -> list[tuple[int, tuple[float, ...]]]:
-    """What `forecast` expects of each level, in numbers alone, for each horizon; it is asked at each model call.
+def rates(samples: Sequence[Sample], paces: Sequence[Pace]) -> tuple[list[float], Sequence[Reach]] | None:
+    """How many tokens a model call adds to each level, and what is made of that; None where nobody knows.
 
-    `levels`: the whole window first.
+    `paces`: the whole window's first.
     """
-    told = _rates(samples, levels)
-    if told is None:
-        return []
-    rates, reaches = told
-    return [
-        (
-            reach.calls,
-            tuple([_at(level, rate, reach, reach.expected) for level, rate in zip(levels, rates, strict=True)]),
-        )
-        for reach in reaches
-    ]
-
-
-def _rates(samples: Sequence[Sample], levels: Sequence[Level]) -> tuple[list[float], Sequence[Reach]] | None:
-    """How many tokens a model call adds to each level, and what is made of that; None where nobody knows."""
     growths = _growths(samples)
     if not growths:
         return None
     if len(growths) >= _LINE_FROM and _steady(growths):
-        return [sum(growths) / len(growths), *(pace.mean for _, _, pace in levels[1:])], STRAIGHT
-    return [pace.rate for _, _, pace in levels], REACHES
+        return [sum(growths) / len(growths), *[pace.mean for pace in paces[1:]]], STRAIGHT
+    return [pace.rate for pace in paces], REACHES
 
 
 def time_left(*, samples: Sequence[Sample], available: int, pace: Pace) -> Forecast:
@@ -95,16 +80,16 @@ def time_left(*, samples: Sequence[Sample], available: int, pace: Pace) -> Forec
 
 
 def _range(level: Level, rate: float, reach: Reach) -> Range:
+    used, budget, _ = level
     return {
-        "utilization_ratio": _at(level, rate, reach, reach.expected),
-        "low": _at(level, rate, reach, reach.low),
-        "high": _at(level, rate, reach, reach.high),
+        "utilization_ratio": at(used, budget, rate, reach, reach.expected),
+        "low": at(used, budget, rate, reach, reach.low),
+        "high": at(used, budget, rate, reach, reach.high),
     }
 
 
-def _at(level: Level, rate: float, reach: Reach, part: float) -> float:
+def at(used: int, budget: int, rate: float, reach: Reach, part: float) -> float:
     """The utilization when a part of what the rate makes of so many calls was added."""
-    used, budget, _ = level
     return (used + rate * reach.calls * part) / budget if budget else 0.0
 
 
@@ -139,4 +124,4 @@ def _growths(samples: Sequence[Sample]) -> list[int]:
 
 def _steady(growths: Sequence[int]) -> bool:
     mean = sum(growths) / len(growths)
-    return mean > 0 and all(abs(growth - mean) <= _STEADY * mean for growth in growths)
+    return mean > 0 and max(max(growths) - mean, mean - min(growths)) <= _STEADY * mean

@@ -13,6 +13,7 @@ from math import exp
 from sidecar.budget.policy import Component
 
 FORGET = 0.10  # how much less each call counts than the one after it
+_KEEP = 1 - FORGET
 PRIOR_CALLS = 5.0  # calls that the agent's usual growth counts for
 QUANTILE = 0.85  # growth above this quantile is cut off at it
 STEP = 0.15  # by how much of its logarithm a call moves the estimate of that quantile
@@ -62,10 +63,13 @@ class Pace:
         self.seen += 1
         growth = float(level - before)
         cap = self.cap or max(LEAST_CAP, FIRST_CAP * self.usual)
-        self.weight = self.weight * (1 - FORGET) + 1
-        self.total = self.total * (1 - FORGET) + min(growth, cap)
-        cap *= _UP if growth > cap else _DOWN
-        self.cap = min(max(cap, LEAST_CAP), MOST_CAP)
+        self.weight = self.weight * _KEEP + 1
+        if growth > cap:
+            self.total = self.total * _KEEP + cap
+            self.cap = min(max(cap * _UP, LEAST_CAP), MOST_CAP)
+        else:
+            self.total = self.total * _KEEP + growth
+            self.cap = min(max(cap * _DOWN, LEAST_CAP), MOST_CAP)
 
     def lower(self, tokens: int) -> None:
         """A cleanup freed tokens: growth goes on from there, and what was expected before it does not hold."""

@@ -16,7 +16,7 @@ from sidecar.budget.commands import Source
 from sidecar.budget.entries import Action, Allocated, Opened
 from sidecar.budget.held import Held, integrate, ratio, reckon
 from sidecar.budget.items import Item
-from sidecar.budget.outlook import expected_utilizations, forecast, time_left
+from sidecar.budget.outlook import forecast, time_left
 from sidecar.budget.pace import USUAL, USUAL_PARTS, Pace
 from sidecar.budget.policy import COMPONENTS, Component, Mode, Policy, Status, Step
 from sidecar.budget.ratio import is_over
@@ -235,16 +235,6 @@ class Session:
             available=self.available,
             window=(self.used, self.total, self.pace),
             components={name: (held.used, held.allocated, held.pace) for name, held in self.components.items()},
-        )
-
-    def expected(self) -> list[tuple[int, tuple[float, ...]]]:
-        """What `forecast` expects, in numbers alone: model calls ahead, and utilizations, the whole window's first."""
-        return expected_utilizations(
-            samples=self.samples,
-            levels=[
-                (self.used, self.total, self.pace),
-                *((held.used, held.allocated, held.pace) for held in self.components.values()),
-            ],
         )
 
     def time_left(self) -> Forecast:

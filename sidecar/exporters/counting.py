@@ -186,10 +186,10 @@ class Counting:
                 self._errors[component, "prior"]
 
     def missed(self, miss: Miss) -> None:
-        """A forecast's time has come, and it was so far off."""
+        """The time of a forecast that is judged has come, and it was so far off."""
         if miss.component is None:
             self._forecasts[str(miss.calls),].observe(miss.error)
-        elif miss.component in self._judged:
+        else:
             self._errors[miss.component, "forecast"].observe(miss.error)
 
     def _task_completed(self, entry: TaskCompleted) -> None:

@@ -1,13 +1,12 @@
 """Forecasts held against what came: the errors that `predictor="forecast"` exports, and those of the whole window.
 
-What is expected at each model call of a session, some calls ahead, is remembered and looked at again when those calls
-have come, in one turn of the ledger or in many. Where something was cleaned up or compacted meanwhile, nothing is said:
-a forecast is what the window holds if nothing is. What is remembered is bounded: a few numbers for each call of the
-longest horizon, for each active session.
+What each model call of a session found is remembered, and looked at again when the calls that it lets expect have come,
+in one turn of the ledger or in many. Where something was cleaned up or compacted meanwhile, nothing is said: a forecast
+is what the window holds if nothing is. What is remembered is bounded: a few numbers for each call of the longest
+horizon, for each active session.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +14,10 @@ from sidecar.budget.called import Called
 from sidecar.budget.pace import REACHES
 from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.budget.session import Session
+
+# As in `Called`: None is the whole window.
+LEVELS: tuple[Component | None, ...] = (None, *COMPONENTS)
+_LONGEST = max(reach.calls for reach in REACHES)
 
 
 class Miss(NamedTuple):
@@ -25,30 +28,25 @@ class Miss(NamedTuple):
     error: float
 
 
-class _Expected(NamedTuple):
-    """What was expected of a session for the model call `due`, in parts of the budgets; window first, by component."""
-
-    due: int
-    calls: int
-    falls: tuple[int, ...]
-    utilizations: tuple[float, ...]
-
-
 @dataclass(slots=True)
-class _Waiting:
-    """What waits for a session's next calls, by horizon, the sooner first."""
+class _Past:
+    """What a session's latest calls found, by their numbers: no more of them than the longest horizon has."""
 
     epoch: int
-    expected: dict[int, deque[_Expected]] = field(
-        default_factory=lambda: {reach.calls: deque(maxlen=reach.calls) for reach in REACHES}
-    )
+    calls: dict[int, Called] = field(default_factory=dict)
+
+    def add(self, called: Called) -> None:
+        self.calls[called.call] = called
+        if len(self.calls) > _LONGEST:
+            del self.calls[next(iter(self.calls))]
 
 
 class Forecasts:
-    """Remembers forecasts by session until their time has come."""
+    """Remembers what calls found until the time of their forecasts has come. `judged`: the levels that are."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[str, _Waiting] = {}
+    def __init__(self, judged: Collection[Component | None] = LEVELS) -> None:
+        self._judged = [(place, level) for place, level in enumerate(LEVELS) if level in judged]
+        self._past: dict[str, _Past] = {}
 
     def look(self, session: Session, called: Called | None) -> Iterable[Miss]:
         """A command of the session was decided: forecasts whose time has come, if a model call is what it told of.
@@ -57,26 +55,28 @@ class Forecasts:
         """
         if called is None:
             if session.closed:
-                self._waiting.pop(session.id, None)
+                self._past.pop(session.id, None)
             return ()
-        waiting = self._waiting.get(session.id)
-        if waiting is None or waiting.epoch != called.epoch:
-            waiting = self._waiting[session.id] = _Waiting(called.epoch)
-        missed = list(_due(waiting, called))
-        for calls, utilizations in called.expected:
-            waiting.expected[calls].append(_Expected(called.call + calls, calls, called.falls, utilizations))
+        past = self._past.get(session.id)
+        if past is None or past.epoch != called.epoch:
+            past = self._past[session.id] = _Past(called.epoch)
+        missed = self._missed(past, called)
+        past.add(called)
         return missed
 
     def drop(self, session: Session) -> None:
         """The session rests, or somebody else serves it."""
-        self._waiting.pop(session.id, None)
+        self._past.pop(session.id, None)
 
-
-def _due(waiting: _Waiting, called: Called) -> Iterator[Miss]:
-    for expected in waiting.expected.values():
-        while expected and expected[0].due <= called.call:
-            one = expected.popleft()
-            if one.due == called.call:
-                for place, component in enumerate((None, *COMPONENTS)):
-                    if one.falls[place] == called.falls[place]:
-                        yield Miss(component, one.calls, abs(one.utilizations[place] - called.utilizations[place]))
+    def _missed(self, past: _Past, called: Called) -> list[Miss]:
+        missed: list[Miss] = []
+        for ahead, horizon in enumerate(REACHES):
+            then = past.calls.get(called.call - horizon.calls)
+            if then is None or not then.reaches:
+                continue
+            reach = then.reaches[ahead]
+            for place, level in self._judged:
+                if then.falls[place] == called.falls[place]:
+                    error = abs(then.expected(place, reach) - called.utilizations[place])
+                    missed.append(Miss(level, reach.calls, error))
+        return missed

@@ -23,9 +23,9 @@ from sidecar.budget.session import Session
 from sidecar.exporters.agents import UNKNOWN, AgentLabels
 from sidecar.exporters.catalog import BY_NAME, CATALOG
 from sidecar.exporters.counting import Counting, Exemplar
-from sidecar.exporters.forecasts import Forecasts
+from sidecar.exporters.forecasts import LEVELS, Forecasts
 from sidecar.exporters.lag import LoopLag
-from sidecar.exporters.metric import FORWARDED, OTHER, SIGNALS
+from sidecar.exporters.metric import FORWARDED, OTHER, PREDICTED_ALWAYS, SIGNALS
 from sidecar.exporters.negotiation import content_type
 from sidecar.exporters.series import OPENMETRICS, Cell, exemplar, exposition
 from sidecar.exporters.windows import AgentSums, ComponentSums, Windows
@@ -63,7 +63,7 @@ class Exporter:
         self._clock = clock
         self._counting = Counting(detail=detail)
         self._windows = Windows(monotonic)
-        self._forecasts = Forecasts()
+        self._forecasts = Forecasts(LEVELS if detail else PREDICTED_ALWAYS)
         self._scraping = asyncio.Lock()
         self._since = 0.0  # when the scrape last let others run
         self._shown = [self._counting.family(metric.name) for metric in CATALOG if detail or not metric.detail]

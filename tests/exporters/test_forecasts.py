@@ -62,14 +62,14 @@ def test_what_is_no_model_call_says_nothing_and_a_closed_session_is_forgotten():
         seat.call(tokens)
     assert seat.do(TouchItem(item="f")) == []
     assert seat.do(CloseSession()) == []
-    assert not seat.forecasts._waiting
+    assert not seat.forecasts._past
 
 
 def test_what_is_remembered_is_bounded():
     seat = Seat()
     for call in range(60):
         seat.call(100 * call)
-    assert sum(len(waiting) for waiting in seat.forecasts._waiting["s"].expected.values()) == 14
+    assert len(seat.forecasts._past["s"].calls) == 10
 
 
 async def test_the_errors_of_a_window_are_exported_by_horizon(house):
