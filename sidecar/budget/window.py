@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from sidecar.budget.clock import parse_time
 from sidecar.budget.commands import Acknowledge, SyncWindow, WindowItem
@@ -81,62 +81,89 @@ def _resize(turn: Turn, item: Item, tokens: int) -> None:
 def sync_window(turn: Turn, command: SyncWindow) -> WindowReply:
     """The ledger takes the difference between what it holds and the whole next prompt."""
     session = turn.session
+    items = command.items
     _check_through(session, command.through)
-    shown, more = _checked(session, command)
+    gone, differing = _compare(session, items)
+    _check(session, items, differing)
     before = session.used
-    _settle_directives(turn, shown, command.through)
+    if _settle_directives(turn, items, command.through):
+        gone, differing = _compare(session, items)  # what was undone is held again
     # What went comes first: the window never held the old and the new together, and its peak must not say so.
-    for held in session.components.values():
-        for id in [id for id in held.items if id not in shown]:
-            remove(turn, id, reason=GONE)
-    known = _known(session)
-    for index, window_item in enumerate(command.items):
-        item = known.get(window_item.id)
-        if item is None:
-            if window_item.id not in session.directed:  # else its removal waits for the host
-                turn.protected.add(window_item.id)
-                hold(
-                    turn,
-                    _new(turn, window_item, index),
-                    claims=window_item.claims,
-                    content=window_item.content,
-                )
-        elif item.tokens != window_item.tokens or (window_item.id in more and _says_anything_new(item, window_item)):
-            _follow(turn, item, window_item, index)
+    for id in gone:
+        remove(turn, id, reason=GONE)
+    for window_item, item in differing:
+        if item is not None:
+            _follow(turn, item, window_item)
+        elif window_item.id not in session.directed:  # else its removal waits for the host
+            turn.protected.add(window_item.id)
+            hold(turn, _new(turn, window_item), claims=window_item.claims, content=window_item.content)
     _release_unclaimed(turn)
-    total = sum([window_item.tokens for window_item in command.items])
-    turn.emit(WindowSynced(time=turn.at, host=turn.host, items=len(shown), tokens=total, through=command.through))
+    total = sum([window_item.tokens for window_item in items])
+    turn.emit(WindowSynced(time=turn.at, host=turn.host, items=len(items), tokens=total, through=command.through))
     note_compaction(turn, before)
     turn.settle()
     turn.check_targets()
     return {"report": report(session), "directives": []}
 
 
-def _checked(session: Session, command: SyncWindow) -> tuple[dict[str, WindowItem], set[str]]:
-    """The window by id, and the ids of which it says more than a size.
+Differing: TypeAlias = tuple[WindowItem, Item | None]
 
-    `Invalid` before anything is changed: doubles, new items without a kind, and what is wrong with a single item.
+
+def _compare(session: Session, items: Sequence[WindowItem]) -> tuple[list[str], list[Differing]]:
+    """The ids that the window shows no more, and what it shows otherwise than it is held: with the item that is held.
+
+    Each shown item is taken from those held: what is left is gone, and one shown twice is strange the second time. All
+    in one pass, and written out: of thousands of items most are as they were, and each look at one costs.
     """
-    items = command.items
-    shown = {item.id: item for item in items}
-    if len(shown) < len(items):
+    held: dict[str, Item | None] = {}
+    for each in session.components.values():
+        held.update(each.items)
+    take = held.pop
+    differing = [
+        (said, item)
+        for said in items
+        if (item := take(said.id, None)) is None
+        or said.tokens != item.tokens
+        or (said.kind is not None and said.kind != item.kind)
+        or (said.component is not None and said.component != item.component)
+        or (said.completed is not None and said.completed != item.completed)
+        or (said.pinned is not None and said.pinned != item.pinned)
+        or (said.group is not None and said.group != item.group)
+        or (said.path is not None and said.path != item.path)
+        or (said.fingerprint is not None and said.fingerprint != item.fingerprint)
+        or (said.full is not None and said.full != item.full)
+        or (said.doc_tokens is not None and said.doc_tokens != item.doc_tokens)
+        or said.created_at is not None
+        or said.last_accessed_at is not None
+        or said.claims is not None
+        or said.content is not None
+    ]
+    return list(held), differing
+
+
+def _check(session: Session, items: Sequence[WindowItem], differing: Sequence[Differing]) -> None:
+    """`Invalid` before anything is changed: doubles, new items without a kind, and what is wrong with a single item."""
+    strange = [said.id for said, item in differing if item is None]
+    if len(set(strange)) < len(strange) or any(session.find(id) for id in strange):
         _refuse_double(items)
-    known = _known(session)
-    strange = {id for id in shown.keys() - known.keys() if shown[id].kind is None and id not in session.directed}
-    for index, item in enumerate(items if strange else ()):
-        if item.id in strange:
-            raise Invalid(
-                f"items[{index}].kind is required: item {item.id!r} is new to the ledger", path=f"items[{index}].kind"
-            )
-    more = _saying_more(items)
-    for index, item in more:
-        if item.created_at is not None:
-            parse_time(item.created_at, path=f"items[{index}].created_at")
-        if item.last_accessed_at is not None:
-            parse_time(item.last_accessed_at, path=f"items[{index}].last_accessed_at")
-        if item.doc_tokens is not None:
-            doc_tokens(item.doc_tokens, item.tokens, path=f"items[{index}].doc_tokens")
-    return shown, {item.id for _, item in more}
+    places: dict[str, int] = {}
+
+    def path(said: WindowItem, field: str) -> str:
+        if not places:
+            places.update((each.id, index) for index, each in enumerate(items))
+        return f"items[{places[said.id]}].{field}"
+
+    for said, item in differing:
+        if item is None and said.kind is None and said.id not in session.directed:
+            where = path(said, "kind")
+            raise Invalid(f"{where} is required: item {said.id!r} is new to the ledger", path=where)
+    for said, _ in differing:
+        if said.created_at is not None:
+            parse_time(said.created_at, path=path(said, "created_at"))
+        if said.last_accessed_at is not None:
+            parse_time(said.last_accessed_at, path=path(said, "last_accessed_at"))
+        if said.doc_tokens is not None:
+            doc_tokens(said.doc_tokens, said.tokens, path=path(said, "doc_tokens"))
 
 
 def _refuse_double(items: Sequence[WindowItem]) -> None:
@@ -147,37 +174,14 @@ def _refuse_double(items: Sequence[WindowItem]) -> None:
         seen.add(item.id)
 
 
-def _saying_more(items: Sequence[WindowItem]) -> list[tuple[int, WindowItem]]:
-    """Those that say more than their size. Mostly none do; written out, because this is half the time of a sync."""
-    return [
-        (index, item)
-        for index, item in enumerate(items)
-        if item.kind is not None
-        or item.component is not None
-        or item.created_at is not None
-        or item.last_accessed_at is not None
-        or item.completed is not None
-        or item.pinned is not None
-        or item.group is not None
-        or item.path is not None
-        or item.fingerprint is not None
-        or item.full is not None
-        or item.doc_tokens is not None
-        or item.claims is not None
-        or item.content is not None
-    ]
+def _settle_directives(turn: Turn, items: Sequence[WindowItem], through: int) -> bool:
+    """Directives up to `through`: undone where the window shows the item as it was before, else confirmed.
 
-
-def _known(session: Session) -> dict[str, Item]:
-    """All items of the session by id: one dictionary, where `find` would look into five for each of thousands."""
-    known: dict[str, Item] = {}
-    for held in session.components.values():
-        known.update(held.items)
-    return known
-
-
-def _settle_directives(turn: Turn, shown: dict[str, WindowItem], through: int) -> None:
-    """Directives up to `through`: undone where the window shows the item as it was before, else confirmed."""
+    Returns whether any was undone, which changes what is held.
+    """
+    if next(iter(turn.session.directives), through + 1) > through:
+        return False
+    shown = {item.id: item for item in items}
     applied: list[Directive] = []
     undone: list[int] = []
     for number, directive in turn.session.directives.items():
@@ -195,12 +199,13 @@ def _settle_directives(turn: Turn, shown: dict[str, WindowItem], through: int) -
     if undone:
         turn.emit(DirectivesUndone(time=turn.at, host=turn.host, numbers=tuple(undone), why="shown"))
     confirm(turn, applied)
+    return bool(undone)
 
 
-def _new(turn: Turn, said: WindowItem, index: int) -> Item:
+def _new(turn: Turn, said: WindowItem) -> Item:
     kind = said.kind
     if kind is None:
-        raise AssertionError(f"items[{index}] is new and has no kind, which was checked")
+        raise AssertionError(f"item {said.id!r} is new and has no kind, which was checked")
     return Item(
         id=said.id,
         kind=kind,
@@ -218,7 +223,7 @@ def _new(turn: Turn, said: WindowItem, index: int) -> Item:
     )
 
 
-def _follow(turn: Turn, item: Item, said: WindowItem, index: int) -> None:
+def _follow(turn: Turn, item: Item, said: WindowItem) -> None:
     """An item that the ledger holds already: its size and whatever else the window says of it."""
     changes = _changes(turn, item, said)
     item, tokens = _overtake(turn, item, said.tokens, changed=bool(changes))
@@ -231,9 +236,7 @@ def _follow(turn: Turn, item: Item, said: WindowItem, index: int) -> None:
         if again:
             changed.original_tokens = changed.content = None
         if said.last_accessed_at is not None:
-            changed.last_accessed_at = max(
-                item.last_accessed_at, parse_time(said.last_accessed_at, path=f"items[{index}].last_accessed_at")
-            )
+            changed.last_accessed_at = max(item.last_accessed_at, parse_time(said.last_accessed_at, path="items"))
         content = said.content if changed.content is None else None
         hold(turn, changed, claims=said.claims, content=content)
         return
@@ -241,7 +244,7 @@ def _follow(turn: Turn, item: Item, said: WindowItem, index: int) -> None:
         turn.protected.add(item.id)
         _resize(turn, item, tokens)
     if said.last_accessed_at is not None:
-        at = parse_time(said.last_accessed_at, path=f"items[{index}].last_accessed_at")
+        at = parse_time(said.last_accessed_at, path="items")
         if at > item.last_accessed_at:
             turn.emit(ItemTouched(time=turn.at, host=turn.host, item=item.id, at=at))
 
@@ -289,25 +292,6 @@ def _changes(turn: Turn, item: Item, said: WindowItem) -> dict[str, Any]:
     if said.content is not None and turn.store_content and item.content is None and item.original_tokens is None:
         changes.setdefault("kind", item.kind)
     return changes
-
-
-def _says_anything_new(item: Item, said: WindowItem) -> bool:
-    """Whether there may be a change besides the size. A host may say everything of all items each time: written out."""
-    return not (
-        (said.kind is None or said.kind == item.kind)
-        and (said.component is None or said.component == item.component)
-        and (said.completed is None or said.completed == item.completed)
-        and (said.pinned is None or said.pinned == item.pinned)
-        and (said.group is None or said.group == item.group)
-        and (said.path is None or said.path == item.path)
-        and (said.fingerprint is None or said.fingerprint == item.fingerprint)
-        and (said.full is None or said.full == item.full)
-        and (said.doc_tokens is None or said.doc_tokens == item.doc_tokens)
-        and said.created_at is None
-        and said.last_accessed_at is None
-        and said.claims is None
-        and said.content is None
-    )
 
 
 def _release_unclaimed(turn: Turn) -> None:
