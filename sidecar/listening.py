@@ -11,15 +11,21 @@ from typing import Any
 from aiohttp import web
 
 from sidecar.config.forms import Address, HostPort, UnixPath
+from sidecar.receivers.connections import Runner
+from sidecar.receivers.handshakes import TlsSite
 
 
-async def listen(runner: web.AppRunner, address: Address, *, flag: str, tls: ssl.SSLContext | None) -> Sequence[str]:
+async def listen(runner: Runner, address: Address, *, flag: str, tls: ssl.SSLContext | None) -> Sequence[str]:
     """Listen there; the URLs of what was bound, more than one where a name has several addresses."""
     before = len(runner.addresses)
     site: web.BaseSite
     match address:
         case HostPort(host, port):
-            site = web.TCPSite(runner, host, port, ssl_context=tls)
+            site = (
+                web.TCPSite(runner, host, port)
+                if tls is None
+                else TlsSite(runner, host, port, tls=tls, told=runner.malformed)
+            )
         case UnixPath(path):
             site = web.UnixSite(runner, path)
     try:

@@ -19,6 +19,7 @@ from sidecar.exporters.endpoint import telemetry_app
 from sidecar.kubernetes.admission import Answer, NotAReview, answer
 from sidecar.kubernetes.injection import Injection
 from sidecar.kubernetes.measures import Measures
+from sidecar.receivers.handshakes import TlsSite
 
 log = logging.getLogger(__name__)
 
@@ -89,5 +90,6 @@ async def _listen(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=PATIENCE)
     stack.push_async_callback(runner.cleanup)
     await runner.setup()
-    await web.TCPSite(runner, address.host, address.port, ssl_context=tls).start()
+    host, port = address.host, address.port
+    await (web.TCPSite(runner, host, port) if tls is None else TlsSite(runner, host, port, tls=tls)).start()
     return HostPort(*runner.addresses[0][:2]).text

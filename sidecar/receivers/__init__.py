@@ -5,7 +5,7 @@ and the ledger's reply or error into an answer; it decides nothing and remembers
 
 In the order of the flow:
 
-    connections.py   who may be connected, and what is no HTTP
+    connections.py   who may be connected, and what is no HTTP; handshakes.py: until TLS is spoken
     shortcut.py      the short way to a session's writes, past the router
     callers.py       the trace that a request belongs to; requests.py: what its path and query say
     arriving.py      bodies while they arrive; bodies.py: what they can be

@@ -74,6 +74,10 @@ class Runner(web.AppRunner):
         self._tally = tally
         self._receiver = receiver
 
+    def malformed(self) -> None:
+        """Count a connection that says what nobody here reads."""
+        self._tally.rejected(self._receiver, MALFORMED.name)
+
     @override
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
