@@ -1,17 +1,21 @@
 """Spans on their way to the collector: what the environment says, what is bounded, and what the end may take."""
 
 import asyncio
+import gc
 import logging
 import socket
 import time
 from collections import Counter
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from sidecar.budget.commands import OpenSession, RequestAllocation
 from sidecar.exporters.peers import leads_to
 from sidecar.exporters.traces import traces
-from sidecar.exporters.traces.environment import endpoint, kubernetes
+from sidecar.exporters.traces.environment import Batching, batching, endpoint, kubernetes
+from sidecar.exporters.traces.outbox import Outbox
 from sidecar.exporters.traces.sink import resource
 from sidecar.journal.memory import MemoryJournal
 from sidecar.ledger import Ledger
@@ -68,6 +72,25 @@ def test_what_makes_no_sense_is_logged_and_exports_nothing(environment, said, ca
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert said in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("environment", "batches"),
+    [
+        ({}, Batching(2048, 512, 5000)),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "100"}, Batching(100, 100, 5000)),
+        ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9", "OTEL_BSP_SCHEDULE_DELAY": " 20 "}, Batching(2048, 9, 20)),
+    ],
+)
+def test_the_environment_says_how_spans_are_batched(environment, batches, caplog):
+    assert batching(environment) == batches
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "many", "1.5"])
+def test_a_batch_of_no_size_is_logged_and_of_the_usual_size(told, caplog):
+    assert batching({"OTEL_BSP_MAX_QUEUE_SIZE": told}) == batching({})
+    assert f"OTEL_BSP_MAX_QUEUE_SIZE must be a whole number above 0, not {told}" in caplog.text
 
 
 def test_without_an_endpoint_there_is_no_sink():
@@ -293,3 +316,24 @@ async def test_it_never_exports_to_itself(export, caplog):
 )
 async def test_an_endpoint_is_ours_if_it_leads_to_a_listener_of_ours(url, listeners, ours):
     assert await leads_to(url, listeners) is ours
+
+
+async def test_a_failed_export_leaves_nothing_in_memory(unused_tcp_port, caplog):
+    lost = Counter()
+    caplog.set_level(logging.CRITICAL, logger="opentelemetry")  # else pytest itself keeps the error
+    gc.collect()
+    before = {id(one) for one in gc.get_objects() if type(one) is ReadableSpan}
+    gc.disable()  # as good as while serving, where it looks seldom
+    try:
+        exporter = OTLPSpanExporter(endpoint=f"http://127.0.0.1:{unused_tcp_port}/v1/traces", timeout=0.2)
+        outbox = Outbox(exporter, lambda why, count: lost.update({why: count}), batching({}))
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(outbox)
+        for _ in range(50):
+            provider.get_tracer("test").start_span("a").end()
+        await outbox.close(10.0)
+        await asyncio.sleep(0)
+        assert lost == {"failed": 50}
+        assert not [one for one in gc.get_objects() if type(one) is ReadableSpan and id(one) not in before]
+    finally:
+        gc.enable()

@@ -1,11 +1,12 @@
 """What the standard OTEL_* variables say about the export of traces (OpenTelemetry specification, "OTLP Exporter").
 
-What concerns batches, limits, headers, certificates, compression and timeouts is read by the SDK itself. A value that
-makes no sense is logged and stops nothing, as that specification asks for.
+What concerns limits, headers, certificates, compression and timeouts is read by the SDK itself. A value that makes no
+sense is logged and stops nothing, as that specification asks for.
 """
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,22 @@ def endpoint(environment: Mapping[str, str]) -> str | None:
     return url
 
 
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How spans are exported: `waiting` at most wait, `together` at most go at a time, `every` so many milliseconds."""
+
+    waiting: int
+    together: int
+    every: int
+
+
+def batching(environment: Mapping[str, str]) -> Batching:
+    """What OTEL_BSP_* say. The SDK would not start where a batch is larger than what may wait."""
+    waiting = _positive(environment, "OTEL_BSP_MAX_QUEUE_SIZE", 2_048)
+    together = _positive(environment, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)
+    return Batching(waiting, min(together, waiting), _positive(environment, "OTEL_BSP_SCHEDULE_DELAY", 5_000))
+
+
 def kubernetes(environment: Mapping[str, str]) -> Mapping[str, str]:
     """The resource attributes of the pod, as far as the environment tells them."""
     found = {}
@@ -61,6 +78,15 @@ def kubernetes(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 def _given(environment: Mapping[str, str], name: str) -> str:
     return environment.get(name, "").strip()
+
+
+def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = _given(environment, name)
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    if text:
+        _log.warning("%s must be a whole number above 0, not %s; it is taken for %d", name, text, default)
+    return default
 
 
 def _is_url(text: str) -> bool:

@@ -1,11 +1,12 @@
 """From spans to the collector: in batches, from a thread of its own, so that nobody waits for it.
 
-The SDK's batch processor does the work and reads its own settings (OTEL_BSP_*). Added here is what it does not have: a
-bound on what its shutdown may take, and a count of every span that is lost.
+The SDK's batch processor does the work. Added here is what it does not have: a bound on what its shutdown may take, and
+a count of every span that is lost.
 """
 
 import asyncio
 import contextlib
+import gc
 import threading
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from typing_extensions import override
+
+from sidecar.exporters.traces.environment import Batching
 
 # Why spans were lost, and how many; called on the event loop.
 Lost = Callable[[str, int], None]
@@ -37,6 +40,10 @@ class _Counted(SpanExporter):
             self.done += len(spans)
             if result is not SpanExportResult.SUCCESS:
                 self._failed(len(spans))
+        if result is not SpanExportResult.SUCCESS:
+            # The exporter leaves its error and the whole batch in a cycle of tracebacks, a megabyte and more, and the
+            # collector looks seldom. The cycle is young: the generations below the oldest have it.
+            gc.collect(1)
         return result
 
     @override
@@ -45,14 +52,19 @@ class _Counted(SpanExporter):
 
 
 class Outbox(SpanProcessor):
-    """Takes spans on the event loop. `waiting` is how many may wait; one more is lost."""
+    """Takes spans on the event loop, and loses those that are more than may wait."""
 
-    def __init__(self, exporter: SpanExporter, lost: Lost, *, waiting: int) -> None:
+    def __init__(self, exporter: SpanExporter, lost: Lost, batching: Batching) -> None:
         self._loop = asyncio.get_running_loop()
         self._lost = lost
         self._counted = _Counted(exporter, self._failed)
-        self._batches = BatchSpanProcessor(self._counted, max_queue_size=waiting)
-        self._waiting = waiting
+        self._batches = BatchSpanProcessor(
+            self._counted,
+            max_queue_size=batching.waiting,
+            max_export_batch_size=batching.together,
+            schedule_delay_millis=batching.every,
+        )
+        self._waiting = batching.waiting
         self._put = 0
 
     @override

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
 import sidecar
 from sidecar.budget.session import Session
 from sidecar.exporters.peers import Listener, leads_to, shown
-from sidecar.exporters.traces.environment import kubernetes
+from sidecar.exporters.traces.environment import batching, kubernetes
 from sidecar.exporters.traces.outbox import Outbox
 from sidecar.exporters.traces.sampling import KeepRemarkable
 from sidecar.exporters.traces.spans import Spans
@@ -21,7 +21,6 @@ from sidecar.ledger import Record
 _log = logging.getLogger(__name__)
 
 SERVICE: Final = "token-budget-sidecar"
-WAITING: Final = 2_048  # spans, where OTEL_BSP_MAX_QUEUE_SIZE does not say
 
 
 class Traces:
@@ -54,7 +53,7 @@ class Traces:
         self._outbox = Outbox(
             OTLPSpanExporter(endpoint=self._endpoint),
             lambda reason, count: self._dropped("span", reason, count),
-            waiting=_number(self._environment.get("OTEL_BSP_MAX_QUEUE_SIZE"), WAITING),
+            batching(self._environment),
         )
         provider = TracerProvider(resource=resource(self._environment), shutdown_on_exit=False)
         # The provider has read OTEL_TRACES_SAMPLER: that decides where nobody calls.
@@ -91,7 +90,3 @@ def resource(environment: Mapping[str, str]) -> Resource:
     """Who exports: this program, its pod where the environment tells, and above all what OTEL_* says."""
     ours = {"service.name": SERVICE, "service.version": sidecar.__version__, **kubernetes(environment)}
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() and int(text) > 0 else default
