@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sidecar.budget.commands import Command
 from sidecar.budget.errors import BudgetError, Conflict, NotFound
 from sidecar.budget.session import Session
-from sidecar.journal import JournalError
+from sidecar.journal import Damaged, JournalError
 from sidecar.ledger import Ask, Ledger, Origin, Overloaded
 from sidecar.ledger.trace_context import from_ids
 from sidecar.receivers.otlp.calibration import Calibration
@@ -27,7 +27,7 @@ from sidecar.receivers.otlp.windows import Window, observe
 from sidecar.receivers.otlp.wire import Record
 
 SLICE = 128  # observations carried out together; between two slices others get the event loop
-WINDOWS = 10_000  # sessions remembered; what is forgotten is taken up again from the ledger
+WINDOWS = 2_000  # sessions remembered; what is forgotten is taken up again from the ledger
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Reader:
     def note(self, record: Record) -> AnyObservation | None:
         """Remember how a record is connected; and what it says of a window."""
         observation = read_record(record)
-        told = observation.session if observation is not None else text(record.attributes, Meaning.SESSION)
+        told = observation.session if observation is not None else text(record.told, Meaning.SESSION)
         self._traces.note(record, told, agent_run(record))
         return observation
 
@@ -108,7 +108,7 @@ class Reader:
         for ask, answer in zip(asks, answers, strict=True):
             if isinstance(answer, Conflict) and not last:
                 again.add(ask.session)
-            elif isinstance(answer, BudgetError):
+            elif isinstance(answer, BudgetError | Damaged):
                 refused.count += 1
                 refused.detail = refused.detail or str(answer)
             elif isinstance(answer, Exception):
@@ -126,7 +126,7 @@ class Reader:
             if id not in sessions:
                 try:
                     sessions[id] = (await self._ledger.view(id)).session
-                except NotFound:
+                except (NotFound, Damaged):  # what is said of a damaged one is refused by itself
                     sessions[id] = None
 
     def _route(self, placed: Placed, sessions: dict[str, Session | None]) -> Placed:

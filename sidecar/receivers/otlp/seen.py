@@ -8,7 +8,7 @@ from sidecar.receivers.otlp.mapping import EMITTERS
 from sidecar.receivers.otlp.naming import id_of
 from sidecar.receivers.otlp.observations import Call
 
-CALLS = 256  # remembered per window
+CALLS = 128  # remembered per window, under up to two names each
 TOGETHER = 1.0  # seconds by which clocks of two observers of one call may differ
 
 

@@ -2,11 +2,14 @@
 
 A span may name its conversation itself, or a span around it does, which then arrives later; a call may have been seen
 by two instrumentations, one inside the other. So a trace's spans are remembered for a while, and what does not know its
-conversation yet waits. When nothing names one, the trace is the conversation, under its own id. All of it is
-bounded, and the oldest goes first.
+conversation yet waits. When nothing names one, the trace is the conversation, under its own id.
+
+All of it is bounded, by count and by time. Traces are kept in two generations: the younger one becomes the older one
+when it is full or its time is over, and what is still in use by then moves along. Of what is left behind only the
+conversation's name is kept, for a call that comes after an hour.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -18,11 +21,17 @@ DEEPEST = 64  # spans between a call and the one that encloses it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How much is remembered. `wait` is seconds that something waits for its conversation."""
+    """How much is remembered. `wait` is seconds that something waits for its conversation.
+
+    `keep`: seconds that a trace is remembered at least after its last span, and at most twice as long.
+    """
 
     wait: float = 30.0
+    keep: float = 300.0
     traces: int = 4_096
     spans: int = 1_024  # of one trace
+    all_spans: int = 65_536
+    names: int = 4_096  # of traces that are not remembered any more
     calls: int = 64  # of one trace, the newest
     waiting: int = 4_096
 
@@ -31,11 +40,11 @@ class Bounds:
 class Trace:
     """One trace, as far as it is known. `sessions` and `agents` by the span that named one."""
 
-    parents: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    parents: dict[str, str] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)
     agents: dict[str, str] = field(default_factory=dict)
     session: str | None = None  # the first that was named; its own id where none was in time
-    calls: deque[str] = field(default_factory=deque)  # spans whose usage counts
+    calls: list[str] = field(default_factory=list)  # spans whose usage counts
     rooted: bool = False  # its root has arrived: nothing more is to come
 
 
@@ -57,7 +66,11 @@ class Traces:
 
     def __init__(self, bounds: Bounds | None = None) -> None:
         self._bounds = bounds or Bounds()
-        self._traces: OrderedDict[str, Trace] = OrderedDict()
+        self._younger: dict[str, Trace] = {}
+        self._older: dict[str, Trace] = {}
+        self._spans = 0  # of the younger ones, those that were forgotten since included
+        self._began: float | None = None  # when the younger ones did
+        self._names: dict[str, str] = {}
         self._waiting: deque[tuple[float, AnyObservation]] = deque()
 
     @property
@@ -73,8 +86,12 @@ class Traces:
         if record.signal == "traces":
             trace.parents[record.span] = record.parent
             trace.rooted = trace.rooted or not record.parent
+            self._spans += 1
+            if self._spans > self._bounds.all_spans // 2:
+                self._turn_over(record.trace)
             if len(trace.parents) > self._bounds.spans:
-                forgotten, _ = trace.parents.popitem(last=False)
+                forgotten = next(iter(trace.parents))
+                del trace.parents[forgotten]
                 trace.sessions.pop(forgotten, None)
                 trace.agents.pop(forgotten, None)
             if agent is not None:
@@ -100,6 +117,7 @@ class Traces:
                 placed.append(replace(found, waited=since) if index < waiting else found)
         # A call comes before what was written at the same moment, and an inner one before the one around it.
         placed.sort(key=lambda each: (each.observation.at, not isinstance(each.observation, Call), -_start(each)))
+        self._age(now)
         return placed
 
     def put_back(self, placed: Iterable[Placed]) -> None:
@@ -114,7 +132,7 @@ class Traces:
 
     def is_repeated(self, call: Call) -> bool:
         """Whether a call that counts is inside this one or around it: they are then the same call."""
-        trace = self._traces.get(call.trace)
+        trace = self._known(call.trace)
         if trace is None or not call.span or call.signal != "traces":
             return False
         around = set(self._around(trace, call.span))
@@ -130,10 +148,10 @@ class Traces:
             if call.span not in calls:
                 calls.append(call.span)
                 if len(calls) > self._bounds.calls:
-                    calls.popleft()
+                    del calls[0]
 
     def _place(self, observation: AnyObservation, *, patient: bool) -> Placed | None:
-        trace = self._traces.get(observation.trace) if observation.trace else None
+        trace = self._known(observation.trace) if observation.trace else None
         if trace is not None and observation.agent is None and observation.part is None:
             runs = (trace.agents.get(each) for each in self._around(trace, observation.span))
             observation = replace(observation, agent=next((agent for agent in runs if agent is not None), None))
@@ -141,7 +159,9 @@ class Traces:
             parent = None if trace is None else self._named_around(trace, observation.span)
             return Placed(observation, observation.session, parent if parent != observation.session else None)
         if trace is None:
-            return Placed(observation, observation.trace or observation.process or observation.service or "unknown")
+            named = self._names.get(observation.trace)
+            others = (named, observation.trace, observation.process, observation.service)
+            return Placed(observation, next((each for each in others if each), "unknown"))
         session = self._named_around(trace, observation.span) or trace.session
         if session is None and patient and not trace.rooted:
             return None
@@ -161,15 +181,40 @@ class Traces:
                 return
             yield span
 
+    def _known(self, id: str) -> Trace | None:
+        return self._younger.get(id) or self._older.get(id)
+
     def _trace(self, id: str) -> Trace:
-        trace = self._traces.get(id)
+        """The trace, which is in use now."""
+        trace = self._younger.get(id)
         if trace is None:
-            trace = self._traces[id] = Trace()
-            if len(self._traces) > self._bounds.traces:
-                self._traces.popitem(last=False)
-        else:
-            self._traces.move_to_end(id)
+            trace = self._older.pop(id, None)
+            if trace is None:
+                trace = Trace(session=self._names.pop(id, None))
+            if len(self._younger) >= self._bounds.traces // 2:
+                self._turn_over()
+            self._younger[id] = trace
+            self._spans += len(trace.parents)
         return trace
+
+    def _turn_over(self, used: str | None = None) -> None:
+        """Forget the older ones; the younger ones are the older ones from now on, but for the one that is in use."""
+        for id, trace in self._older.items():
+            if trace.session is not None and trace.session != id:
+                self._names[id] = trace.session
+        while len(self._names) > self._bounds.names:
+            del self._names[next(iter(self._names))]
+        self._older, self._younger, self._spans = self._younger, {}, 0
+        if used is not None:
+            self._trace(used)
+
+    def _age(self, now: float) -> None:
+        """Forget the traces whose time is over; where the clock was set back, it begins anew."""
+        if self._began is None or now < self._began:
+            self._began = now
+        elif now - self._began >= self._bounds.keep:
+            self._turn_over()
+            self._began = now
 
 
 def _start(placed: Placed) -> float:

@@ -55,17 +55,55 @@ async def test_what_waits_is_counted_when_the_sidecar_stops(telemetry_to, settin
         assert await telemetry_to(app).level(story.trace(7)) == 1000
 
 
+def span(trace, id, parent="f"):
+    return Record(
+        signal="traces", name="s", scope="", resource={}, attributes={}, start=0, end=0,
+        trace=trace, span=id, parent=parent,
+    )  # fmt: skip
+
+
+def remembered(traces):
+    return [*traces._younger.values(), *traces._older.values()]
+
+
 def test_what_is_remembered_of_traces_is_bounded():
-    traces = Traces(Bounds(traces=10, spans=5, waiting=3))
+    traces = Traces(Bounds(traces=10, spans=5, waiting=3, names=7))
     for number in range(1000):
-        record = Record(
-            signal="traces", name="s", scope="", resource={}, attributes={}, start=0, end=0,
-            trace=f"{number // 20:x}", span=f"{number:x}", parent="f",
-        )  # fmt: skip
-        traces.note(record, f"session-{number}", "agent")
-    assert len(traces._traces) == 10
-    assert all(len(trace.parents) <= 5 and len(trace.sessions) <= 5 for trace in traces._traces.values())
-    assert all(len(trace.agents) <= 5 for trace in traces._traces.values())
+        traces.note(span(f"{number // 20:x}", f"{number:x}"), f"session-{number}", "agent")
+        assert len(remembered(traces)) <= 10
+    assert all(len(trace.parents) <= 5 and len(trace.sessions) <= 5 for trace in remembered(traces))
+    assert all(len(trace.agents) <= 5 for trace in remembered(traces))
+    assert len(traces._names) == 7
+
+
+def test_the_spans_of_all_traces_together_are_bounded_too():
+    traces = Traces(Bounds(all_spans=100))
+    for number in range(5000):
+        traces.note(span(f"{number % 20:x}", f"{number:x}"), "s")
+        assert sum(len(trace.parents) for trace in remembered(traces)) <= 150
+
+
+def test_a_trace_in_use_is_remembered_whatever_else_comes():
+    traces = Traces(Bounds(traces=10))
+    traces.note(span("mine", "root"), "my-session")
+    for number in range(1000):
+        traces.note(span(f"{number:x}", "a"), None)
+        if number % 4 == 0:
+            traces.note(span("mine", f"{number:x}", "root"), None)
+    assert traces._known("mine").parents["root"] == "f"
+
+
+def test_a_trace_is_forgotten_after_its_time_but_not_whose_conversation_it_is(story):
+    traces = Traces(Bounds(keep=300.0))
+    traces.note(span("mine", "a"), "my-session")
+    traces.place([], now=1000.0)
+    for now in (1200.0, 1300.0, 1599.0):
+        traces.place([], now=now)
+        assert traces._known("mine") is not None
+    traces.place([], now=1600.0)
+    assert remembered(traces) == []
+    traces.note(span("mine", "b"), None)
+    assert traces._known("mine").session == "my-session"
 
 
 async def test_more_than_may_wait_does_not_wait(telemetry_to, settings, story):
