@@ -14,7 +14,7 @@ from sidecar.budget.commands import EVENTS, Command
 from sidecar.config.load import SETTINGS, shown
 from sidecar.exporters.catalog import markdown
 from sidecar.receivers.operations import OPERATIONS
-from sidecar.receivers.problems import MALFORMED, Kind, documented
+from sidecar.receivers.problems import DAMAGED, MALFORMED, Kind, documented
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 OF_EVERY_COMMAND = {each.name for each in fields(Command)}
@@ -73,7 +73,7 @@ def _fields(cls: type[Command]) -> Iterable[str]:
 
 def errors() -> str:
     """Every kind of error, by status."""
-    kinds = {MALFORMED.name: MALFORMED, **{kind.name: kind for kind in documented().values()}}
+    kinds = {MALFORMED.name: MALFORMED, DAMAGED.name: DAMAGED, **{kind.name: kind for kind in documented().values()}}
     ordered: list[Kind] = sorted(kinds.values(), key=lambda kind: kind.status)
     return table(("status", "name", "means"), ((str(each.status), f"`{each.name}`", each.title) for each in ordered))
 

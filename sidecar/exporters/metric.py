@@ -35,6 +35,7 @@ REJECTIONS: Labels = (
     "media_type",
     "overloaded",
     "failed",
+    "damaged",
     "unavailable",
     OTHER,
 )
@@ -53,6 +54,7 @@ DROPPED: Labels = (
 )
 DROP_REASONS: Labels = (
     "age",
+    "damaged",
     "failed",
     "journal_down",
     "max_agents",

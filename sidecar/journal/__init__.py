@@ -27,6 +27,10 @@ class StoreAway(JournalError):
     """The store cannot be reached, or says nothing: whatever else is asked of it now fares no better."""
 
 
+class Damaged(JournalError):
+    """What is stored of one session cannot be read, however often that is tried; all others can."""
+
+
 @dataclass(slots=True)  # neither frozen nor made by keyword, which would double what it costs with each command
 class StoredEntry:
     """An entry at its place: `version` counts a session's entries from 1; `written_at` is the server's time."""

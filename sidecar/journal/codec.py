@@ -16,7 +16,7 @@ import msgspec
 
 from sidecar.budget.entries import Action, AnyEntry
 from sidecar.budget.items import Item
-from sidecar.journal import JournalError
+from sidecar.journal import Damaged
 
 Raw: TypeAlias = dict[str, Any]
 
@@ -32,11 +32,11 @@ def encode(entries: Sequence[AnyEntry]) -> bytes:
 
 
 def decode(data: bytes) -> list[AnyEntry]:
-    """The entries of a frame. Raises `JournalError` if these are no entries of this or an older version."""
+    """The entries of a frame. Raises `Damaged` if these are no entries of this or an older version."""
     try:
         return [_load(raw) for raw in _DECODER.decode(data)]
     except msgspec.MsgspecError as error:
-        raise JournalError(f"a frame cannot be read: {error}") from error
+        raise Damaged(f"a frame cannot be read: {error}") from error
 
 
 def upcast(raw: Raw) -> Raw:
@@ -50,7 +50,7 @@ def _load(raw: Raw) -> AnyEntry:
     raw = upcast(raw)
     cls = ENTRIES.get(str(raw.get("type")))
     if cls is None:
-        raise JournalError(f"a frame holds an entry of type {raw.get('type')!r}, which this version does not know")
+        raise Damaged(f"a frame holds an entry of type {raw.get('type')!r}, which this version does not know")
     return msgspec.convert(raw, cls)
 
 

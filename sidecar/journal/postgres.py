@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sidecar.budget.entries import AnyEntry, Closed
 from sidecar.budget.profile import Profile
-from sidecar.journal import ArchiveRecord, Frame, Head, JournalError, Outcome, SessionId, Snapshot, StoredEntry
+from sidecar.journal import ArchiveRecord, Damaged, Frame, Head, JournalError, Outcome, SessionId, Snapshot, StoredEntry
 from sidecar.journal import postgres_history as history
 from sidecar.journal.codec import decode, encode
 from sidecar.journal.postgres_archive import (
@@ -282,7 +282,5 @@ class PostgresJournal:
     def _entries(self, session: SessionId, first: int, data: bytes) -> Sequence[AnyEntry]:
         try:
             return decode(data)
-        except JournalError as error:
-            raise JournalError(
-                f"journal {self._store.name}: session {session!r} at version {first}: {error}"
-            ) from error
+        except Damaged as error:
+            raise Damaged(f"journal {self._store.name}: session {session!r} at version {first}: {error}") from error

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.budget.profile import Profile
-from sidecar.journal import ArchiveRecord, Frame, Head, JournalError, Outcome, SessionId, Snapshot, StoredEntry
+from sidecar.journal import ArchiveRecord, Damaged, Frame, Head, Outcome, SessionId, Snapshot, StoredEntry
 from sidecar.journal import sqlite_history as history
 from sidecar.journal.codec import decode
 from sidecar.journal.profiles import decode_profile
@@ -205,5 +205,5 @@ class SqliteJournal:
     def _entries(self, session: SessionId, first: int, data: bytes) -> Sequence[Any]:
         try:
             return decode(data)
-        except JournalError as error:
-            raise JournalError(f"journal {self.path}: session {session!r} at version {first}: {error}") from error
+        except Damaged as error:
+            raise Damaged(f"journal {self.path}: session {session!r} at version {first}: {error}") from error

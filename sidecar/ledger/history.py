@@ -5,12 +5,12 @@ entries have been forgotten there is no other way, and any snapshot will do (jou
 """
 
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
 from sidecar.budget.evolve import evolve
 from sidecar.budget.session import Session
-from sidecar.journal import Journal, JournalError, SessionId, Snapshot, StoredEntry
+from sidecar.journal import Damaged, Head, Journal, JournalError, SessionId, Snapshot, StoredEntry
 from sidecar.journal.freezing import ours, thaw
 
 _log = logging.getLogger(__name__)
@@ -51,21 +51,42 @@ class History:
             past = _go_on(past, stored)
         return past
 
-    async def open_sessions(self) -> AsyncIterator[Past]:
-        """Every open session; of a shared journal those that we wrote to last. In order of id."""
+    async def open_sessions(self, *, damaged: Callable[[Head, Damaged], None]) -> AsyncIterator[Past]:
+        """Every open session; of a shared journal those that we wrote to last. In order of id.
+
+        One that is damaged is left out, and `damaged` told of it: it must not take the others with it.
+        """
         after: SessionId | None = None
         while True:
             heads = await self._journal.survey(after=after, limit=_PAGE)
             chosen = [
-                head.session
+                head
                 for head in heads
                 if not head.closed and (not self._journal.shared or head.writer == self._journal.writer)
             ]
-            for past in (await self._sessions(chosen)).values():
+            try:
+                together = await self._sessions([head.session for head in chosen])
+            except Damaged:
+                together = await self._one_by_one(chosen, damaged)
+            for past in together.values():
                 yield past
             if len(heads) < _PAGE:
                 return
             after = heads[-1].session
+
+    async def _one_by_one(
+        self, heads: Collection[Head], damaged: Callable[[Head, Damaged], None]
+    ) -> dict[SessionId, Past]:
+        found: dict[SessionId, Past] = {}
+        for head in heads:
+            try:
+                past = await self.session(head.session)
+            except Damaged as error:
+                damaged(head, error)
+            else:
+                if past is not None:
+                    found[head.session] = past
+        return found
 
     async def _sessions(self, ids: Collection[SessionId]) -> dict[SessionId, Past]:
         """Many sessions, read together."""
@@ -97,7 +118,7 @@ def _begin(snapshot: Snapshot | None, *, anyway: bool = False) -> Past | None:
         return Past(thaw(snapshot), snapshot.written_at, snapshot.version)
     except JournalError as error:
         if anyway:
-            raise
+            raise Damaged(*error.args) from error
         _log.warning("%s; its entries are read instead", error)
         return None
 
@@ -106,12 +127,10 @@ def _go_on(past: Past | None, stored: StoredEntry) -> Past:
     session = None if past is None else past.session
     version = 0 if session is None else session.version
     if stored.version != version + 1:
-        raise JournalError(f"session {stored.session!r} cannot be rebuilt: version {version + 1} is missing")
+        raise Damaged(f"session {stored.session!r} cannot be rebuilt: version {version + 1} is missing")
     try:
         return Past(
             evolve(session, stored.entry, id=stored.session), stored.written_at, 0 if past is None else past.snapshot
         )
-    except (ValueError, LookupError) as error:
-        raise JournalError(
-            f"session {stored.session!r} cannot be rebuilt: at version {stored.version}, {error}"
-        ) from error
+    except Exception as error:  # whatever evolving stumbles over, it was never written by it
+        raise Damaged(f"session {stored.session!r} cannot be rebuilt: at version {stored.version}, {error}") from error

@@ -12,7 +12,7 @@ from sidecar.budget.profile import Profile
 from sidecar.budget.replies import SessionSummary
 from sidecar.budget.report import summary
 from sidecar.budget.session import Session
-from sidecar.journal import ArchiveRecord, Journal, JournalError, SessionId, StoredEntry
+from sidecar.journal import ArchiveRecord, Damaged, Journal, JournalError, SessionId, StoredEntry
 from sidecar.journal.freezing import thaw
 from sidecar.ledger.ages import Ages
 from sidecar.ledger.contract import Ask, Limits, Origin, Overloaded, Reply, SessionView, Sink
@@ -55,7 +55,9 @@ class Ledger:
         self._journal = journal
         limits = limits or Limits()
         self._clock = clock
-        self._residents = Residents(journal, closed=limits.closed_in_memory, parts=limits.closed_parts_in_memory)
+        self._residents = Residents(
+            journal, closed=limits.closed_in_memory, parts=limits.closed_parts_in_memory, dropped=on_dropped
+        )
         self._snapshots = Snapshots(
             journal,
             self._residents,
@@ -201,11 +203,16 @@ class Ledger:
         return due is not None and not session.host_clock and not session.closed and due <= self._clock()
 
     async def sessions(self, *, after: SessionId | None = None, limit: int = 100) -> list[SessionSummary]:
-        """Sessions in order of id, after the id `after`."""
-        summaries = []
-        for id in await self._journal.sessions(after=after, limit=limit):
-            view = await self.view(id)
-            summaries.append(summary(view.session, idle=view.idle))
+        """Sessions in order of id, after the id `after`; those that are damaged are left out. Raises `JournalError`."""
+        summaries: list[SessionSummary] = []
+        while ids := await self._journal.sessions(after=after, limit=limit - len(summaries)):
+            for id in ids:
+                with contextlib.suppress(Damaged):
+                    view = await self.view(id)
+                    summaries.append(summary(view.session, idle=view.idle))
+            if len(summaries) == limit:
+                break
+            after = ids[-1]
         return summaries
 
     async def entries(self, session: SessionId, *, after: int = 0, limit: int = 100) -> list[StoredEntry]:

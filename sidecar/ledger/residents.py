@@ -5,13 +5,13 @@ alone, however many sessions there are.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from sidecar.budget.entries import AnyEntry
 from sidecar.budget.evolve import evolve
 from sidecar.budget.session import Session
-from sidecar.journal import Journal, SessionId, StoreAway
+from sidecar.journal import Damaged, Head, Journal, SessionId, StoreAway
 from sidecar.journal.freezing import freeze, thaw
 from sidecar.ledger.history import History, Past
 
@@ -29,8 +29,12 @@ class Resident:
 class Residents:
     """Every open session, active or idle, and the closed ones that were used last."""
 
-    def __init__(self, journal: Journal, *, closed: int, parts: int) -> None:
-        """`closed`: of closed sessions at most so many are kept, with at most so many `parts` together."""
+    def __init__(self, journal: Journal, *, closed: int, parts: int, dropped: Callable[[str, str, int], None]) -> None:
+        """`closed`: of closed sessions at most so many are kept, with at most so many `parts` together.
+
+        `dropped` is told of each session that had to be left out: what, why, how many.
+        """
+        self._dropped = dropped
         self._history = History(journal)
         self._suspects: dict[SessionId, float] = {}  # to be read again; when they were last heard of
         self._unreadable: dict[SessionId, float] = {}  # suspects that could not be
@@ -124,8 +128,8 @@ class Residents:
         return session
 
     async def restore(self) -> Collection[Past]:
-        """Bring back every open session (of a shared journal, those that were ours)."""
-        found = [past async for past in self._history.open_sessions()]
+        """Bring back every open session (of a shared journal, those that were ours) that can be read."""
+        found = [past async for past in self._history.open_sessions(damaged=self._leave_out)]
         for past in sorted(found, key=lambda past: past.written_at):
             self.place(past.session, seen=past.written_at)
         return found
@@ -161,11 +165,19 @@ class Residents:
                 raise
             except Exception as error:  # noqa: BLE001 - one damaged session must not take the others with it
                 self._unreadable[id] = seen
-                _log.error("session %r is left out until it can be read: %s", id, error)
+                self._tell_left_out(id, error)
                 past = None
             self._suspects.pop(id, None)
             if past is not None:
                 self.place(past.session, seen=max(seen, past.written_at))
+
+    def _leave_out(self, head: Head, error: Damaged) -> None:
+        self._unreadable[head.session] = head.written_at
+        self._tell_left_out(head.session, error)
+
+    def _tell_left_out(self, id: SessionId, error: Exception) -> None:
+        _log.error("session %r is left out until it can be read: %s", id, error)
+        self._dropped("session", "damaged", 1)
 
     def try_again(self) -> None:
         """The journal works again: what could not be read is suspect once more."""

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from sidecar.journal import Head, Journal, SessionId
+from sidecar.journal import Damaged, Head, Journal, SessionId
 from sidecar.journal.freezing import freeze
 from sidecar.ledger.history import History
 from sidecar.ledger.residents import Residents
@@ -104,8 +104,13 @@ class Retention:
     async def _forget_session(self, head: Head, reason: str) -> None:
         # From its snapshot it can be read for as long as some of it is there.
         snapshots = await self._journal.snapshots([head.session])
-        if head.session not in snapshots and (past := await self._history.session(head.session)) is not None:
-            await self._journal.keep_snapshots([freeze(past.session, written_at=past.written_at)])
+        if head.session not in snapshots:
+            try:
+                past = await self._history.session(head.session)
+            except Damaged:
+                return  # what cannot be read is not thrown away either: a backup may heal it
+            if past is not None:
+                await self._journal.keep_snapshots([freeze(past.session, written_at=past.written_at)])
         if await self._journal.forget_session(head):
             self._dropped("session", reason, 1)
             resident = self._residents.get(head.session)

@@ -4,11 +4,12 @@ What they leave behind is forgotten from time to time, too (retention.py).
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 
 from sidecar.budget.commands import ExpireSession
-from sidecar.journal import JournalError, SessionId
+from sidecar.journal import Damaged, JournalError, SessionId
 from sidecar.ledger.ages import Ages
 from sidecar.ledger.contract import Ask, Limits, Origin, Overloaded, Sink
 from sidecar.ledger.moved import Moved
@@ -81,7 +82,8 @@ class Silence:
         for head in await self._retention.forget():
             silent = head.written_at < self._ages.now() - self._limits.close_after
             if silent and self._residents.get(head.session) is None:
-                await self._residents.bring(head.session)
+                with contextlib.suppress(Damaged):  # whoever asks for it is told
+                    await self._residents.bring(head.session)
 
     async def expire(self) -> None:
         """Retire the sessions that nothing was heard of for `idle_after`, close those for `close_after`."""

@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from sidecar.access.errors import Forbidden, Unauthenticated
 from sidecar.budget.errors import BudgetError, Conflict, Invalid, NotFound
-from sidecar.journal import JournalError
+from sidecar.journal import Damaged, JournalError
 from sidecar.ledger import Overloaded, Tally
 from sidecar.receivers.bodies import NO_GUESSING, TooLarge, TooSlow, Undecodable, UnsupportedMedia
 from sidecar.receivers.shapes import Malformed, NotJson
@@ -67,6 +67,7 @@ TOO_LARGE = Kind(413, "too_large", "The body is too large")
 UNSUPPORTED = Kind(415, "media_type", "The body is in a form that is not read here")
 OVERLOADED = Kind(429, "overloaded", "There is too much to do")
 FAILED = Kind(500, "failed", "The sidecar failed")
+DAMAGED = Kind(500, "damaged", "What is stored of the session cannot be read")
 UNAVAILABLE = Kind(503, "unavailable", "The journal does not work")
 
 # The one table. An error that is not in it is a fault of the sidecar: it is logged, and answered 500.
@@ -84,6 +85,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     UnsupportedMedia: UNSUPPORTED,
     Overloaded: OVERLOADED,
     JournalError: UNAVAILABLE,
+    Damaged: DAMAGED,
 }
 HTTP_KINDS: Mapping[int, Kind] = {kind.status: kind for kind in (NOT_FOUND, NOT_ALLOWED, TOO_LARGE)}
 REFUSALS = (UNAUTHENTICATED, FORBIDDEN)
@@ -135,7 +137,7 @@ def explain(error: Exception) -> Problem:
         return Problem(kind, detail, (FieldProblem(path=error.path, detail=detail),))
     if isinstance(error, Overloaded):
         return Problem(kind, detail, headers=_retry(error.retry_after))
-    if isinstance(error, JournalError):
+    if isinstance(error, JournalError) and kind is UNAVAILABLE:
         return Problem(kind, detail, headers=_retry(JOURNAL_RETRY))
     if isinstance(error, Unauthenticated | Forbidden):
         return Problem(kind, detail, headers={"WWW-Authenticate": error.challenge} if error.challenge else {})

@@ -1,6 +1,7 @@
 """A disk that is full, read-only or damaged: writes answer 503, reads and readiness go on, and it heals by itself."""
 
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,46 @@ async def test_a_journal_damaged_while_it_runs_leaves_what_is_in_memory_readable
     assert (await put(http, sidecar, "new")).status == 503
     assert await ready(http, sidecar)
     assert await journal_up(http, sidecar) == "0"
+
+
+async def test_one_session_whose_rows_are_damaged_keeps_no_other_from_being_served(http, sidecar_of, tmp_path):
+    """After a kill, and after each start until somebody takes it out."""
+    path = tmp_path / "journal.db"
+    sidecar = await sidecar_of("--journal", f"sqlite:///{path}")
+    for n in range(3):
+        assert (await put(http, sidecar, f"i{n}")).status == 200
+    async with http.put(f"{sidecar.api}/v1/sessions/good") as answer:
+        assert answer.status == 201
+    await sidecar.kill()
+    with sqlite3.connect(path) as file:
+        cut = file.execute("UPDATE frames SET entries = substr(entries, 1, 20) WHERE session = 's' AND first = 3")
+        assert cut.rowcount == 1
+    file.close()
+
+    for start in (1, 2):
+        await sidecar.start()
+        assert await ready(http, sidecar)
+        assert await journal_up(http, sidecar) == "1"
+        status, problem = await read(http, sidecar.api + SESSION)
+        assert (status, problem["type"]) == (500, "urn:token-budget:problem:damaged")
+        assert "session 's' at version 3" in problem["detail"]
+        events = [
+            {"type": "put_item", "session": id, "item": {"id": "x", "kind": "doc", "tokens": 1}} for id in ("s", "good")
+        ]
+        async with http.post(f"{sidecar.api}/v1/events", json=events) as answer:
+            told = await answer.json()
+        assert (answer.status, told["accepted"], [error["index"] for error in told["errors"]]) == (200, 1, [0])
+        _, page = await read(http, f"{sidecar.api}/v1/sessions")
+        assert [each["session"] for each in page["sessions"]] == ["good"]
+        _, metrics = await read(http, f"{sidecar.telemetry}/metrics")
+        assert 'token_budget_dropped_total{what="session",reason="damaged"} 1\n' in metrics
+        log = (tmp_path / "sidecar-0.log").read_text()
+        assert log.count("session 's' is left out until it can be read") == start
+        await sidecar.kill()
+
+    with sqlite3.connect(path) as file:
+        for table in ("frames", "snapshots", "contents", "archive"):
+            file.execute(f"DELETE FROM {table} WHERE session = 's'")  # noqa: S608 - as journal/README.md says
+    file.close()
+    await sidecar.start()
+    assert (await put(http, sidecar, "anew")).status == 200

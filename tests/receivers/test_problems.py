@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from sidecar.app import make_app
 from sidecar.budget.errors import Conflict, Invalid, NotFound
-from sidecar.journal import JournalError
+from sidecar.journal import Damaged, JournalError
 from sidecar.journal.memory import MemoryJournal
 from sidecar.ledger import Overloaded
 from sidecar.receivers.bodies import TooLarge, Undecodable, UnsupportedMedia
@@ -32,6 +32,7 @@ ASK = {"component": "working_memory", "tokens": 10}
         (Overloaded("9 commands wait", retry_after=0.2), 429, "overloaded", {"Retry-After": "1"}),
         (Overloaded("9 sessions are open", retry_after=61.5), 429, "overloaded", {"Retry-After": "62"}),
         (JournalError("disk full"), 503, "unavailable", {"Retry-After": "2"}),
+        (Damaged("session 's' at version 3: a frame cannot be read"), 500, "damaged", {}),
     ],
 )
 def test_an_error_is_a_problem_with_its_status(error, status, name, headers):
