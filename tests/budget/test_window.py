@@ -8,7 +8,7 @@ import pytest
 from sidecar.budget.commands import CleanUp, ReportUsage, WindowItem
 from sidecar.budget.entries import DirectivesUndone, ItemPut, ItemRemoved, ItemResized, WindowSynced
 from sidecar.budget.errors import Invalid
-from sidecar.budget.window import _saying_more
+from sidecar.budget.window import _compare
 from tests.budget.desk import HOUR, NOW, Desk
 
 
@@ -256,6 +256,16 @@ def test_an_access_shown_is_followed_and_never_goes_back(desk):
 
 
 @pytest.mark.parametrize("field", [each.name for each in fields(WindowItem) if each.name not in ("id", "tokens")])
-def test_whatever_a_window_says_beyond_sizes_is_seen(field):
-    said: dict[str, Any] = {field: 0}
-    assert _saying_more([WindowItem(id="a", tokens=1, **said)])
+def test_whatever_a_window_says_beyond_sizes_is_seen(desk, field):
+    desk.put("a", tokens=1)
+    said: dict[str, Any] = {field: "something else"}
+    window_item = WindowItem(id="a", tokens=1, **said)
+    assert _compare(desk.session, [window_item]) == ([], [(window_item, desk.session.find("a"))])
+
+
+def test_an_item_shown_as_it_is_held_is_not_looked_at_again(desk):
+    said: dict[str, Any] = {"path": "a.py", "fingerprint": "f", "group": "g", "doc_tokens": 1}
+    said |= {"full": True, "completed": True, "pinned": True}
+    desk.put("a", "file", 1, **said)
+    same = WindowItem(id="a", tokens=1, kind="file", component="working_memory", **said)
+    assert _compare(desk.session, [same]) == ([], [])
