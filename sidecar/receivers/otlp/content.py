@@ -10,7 +10,15 @@ from typing import Any
 import msgspec
 
 from sidecar.budget.policy import Component
-from sidecar.receivers.otlp.mapping import Meaning, first, tool_component
+from sidecar.receivers.otlp.mapping import (
+    FLAT,
+    FLAT_INPUT,
+    FLAT_REPLY,
+    FLAT_TOOLS,
+    Meaning,
+    Told,
+    tool_component,
+)
 from sidecar.receivers.otlp.observations import Measured, Sizes
 
 # What text is to a tokenizer, roughly: of o200k_base's tokens the average one holds so many ASCII characters of code
@@ -55,27 +63,31 @@ def structured(value: Any) -> Any:
     return value
 
 
-def measure_input(attributes: Mapping[str, Any]) -> Sizes | None:
-    """The size of a call's whole input by component; None where its content was not captured."""
-    messages = structured(first(attributes, Meaning.MESSAGES))
-    if messages is None:
-        messages = _flat_messages(attributes, "llm.input_messages", "gen_ai.prompt")
-    instructions = structured(first(attributes, Meaning.SYSTEM))
+def measure_input(told: Told, attributes: Mapping[str, Any]) -> Sizes | None:
+    """The size of a call's whole input by component; None where its content was not captured.
+
+    `attributes`: all of them, which are looked at where flat ones are among them.
+    """
+    flat = FLAT in told
+    messages = structured(told.get(Meaning.MESSAGES))
+    if messages is None and flat:
+        messages = _flat_messages(attributes, FLAT_INPUT)
     if not messages:
         return None  # instructions or tools alone are no input
     measured = Measured()
-    measured.add("system_context", sum(size(_text(part)) for part in _list(instructions)))
-    measured.add("system_context", size(structured(first(attributes, Meaning.TOOLS))))
-    measured.add("system_context", sum(size(each) for each in _flat_tools(attributes)))
+    measured.add("system_context", sum(size(_text(part)) for part in _list(structured(told.get(Meaning.SYSTEM)))))
+    measured.add("system_context", size(structured(told.get(Meaning.TOOLS))))
+    if flat:
+        measured.add("system_context", sum(size(each) for each in _flat_tools(attributes)))
     _measure(messages, measured)
     return measured.sizes
 
 
-def measure_reply(attributes: Mapping[str, Any]) -> Sizes | None:
+def measure_reply(told: Told, attributes: Mapping[str, Any]) -> Sizes | None:
     """The size of a call's output by component; None where its content was not captured."""
-    messages = structured(first(attributes, Meaning.REPLY))
-    if messages is None:
-        messages = _flat_messages(attributes, "llm.output_messages", "gen_ai.completion")
+    messages = structured(told.get(Meaning.REPLY))
+    if messages is None and FLAT in told:
+        messages = _flat_messages(attributes, FLAT_REPLY)
     if not messages:
         return None
     measured = Measured()
@@ -172,7 +184,7 @@ def _list(value: Any) -> Iterable[Any]:
 # --- flat attributes: `llm.input_messages.0.message.content`, `gen_ai.prompt.0.content` -----------------------------
 
 
-def _flat_messages(attributes: Mapping[str, Any], *prefixes: str) -> list[Any]:
+def _flat_messages(attributes: Mapping[str, Any], prefixes: Iterable[str]) -> list[Any]:
     for prefix in prefixes:
         tree = _tree(attributes, prefix)
         if tree:
@@ -181,7 +193,7 @@ def _flat_messages(attributes: Mapping[str, Any], *prefixes: str) -> list[Any]:
 
 
 def _flat_tools(attributes: Mapping[str, Any]) -> Iterable[Any]:
-    return [*_ordered(_tree(attributes, "llm.tools")), *_ordered(_tree(attributes, "llm.request.functions"))]
+    return [each for prefix in FLAT_TOOLS for each in _ordered(_tree(attributes, prefix))]
 
 
 def _tree(attributes: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -9,24 +9,28 @@ OpenLLMetry's attributes, the monitoring pages of Claude Code, Codex CLI and Gem
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 from sidecar.budget.policy import Component
-from sidecar.receivers.otlp.naming import bounded
+from sidecar.receivers.otlp.naming import LONGEST_TOLD, bounded
 
 Names: TypeAlias = tuple[str, ...]
 
 MOST_TOKENS = 1_000_000_000_000  # more is no count of tokens
+_LONGEST_TOOL = 64  # characters of a name that are looked at
 
 
-class Meaning(Enum):
-    """What an attribute says."""
+class Meaning(StrEnum):
+    """What an attribute says."""  # of text, whose hash is C: they are keys of all that is read
 
     SESSION = "the conversation, which is one context window"
     AGENT = "the agent's name"
     OPERATION = "what the span does"
-    KIND = "what the span is, where there is no operation"
+    OPENINFERENCE = "what the span is, in OpenInference"
+    REQUEST = "what a request to a model is for, in OpenLLMetry"
+    LINK = "what a link of a chain is, in OpenLLMetry"
     MODEL = "the model"
     RESPONSE = "the provider's id of the answer"
     INPUT = "input tokens"
@@ -43,6 +47,9 @@ class Meaning(Enum):
     TOOL_CALL = "the id of a tool call"
     TOOL_RESULT = "what a tool returned"
     COMPACTED = "the conversation was compacted before this call"
+    ERROR = "what went wrong"
+    EVENT = "the name of an event, where that is an attribute"
+    FLAT = "content, or tools, in attributes with numbers in their names"
 
 
 NAMES: Mapping[Meaning, Names] = {
@@ -58,7 +65,9 @@ NAMES: Mapping[Meaning, Names] = {
     ),
     Meaning.AGENT: ("gen_ai.agent.name", "agent.name", "agent_name"),
     Meaning.OPERATION: ("gen_ai.operation.name",),
-    Meaning.KIND: ("openinference.span.kind", "llm.request.type", "traceloop.span.kind"),
+    Meaning.OPENINFERENCE: ("openinference.span.kind",),
+    Meaning.REQUEST: ("llm.request.type",),
+    Meaning.LINK: ("traceloop.span.kind",),
     Meaning.MODEL: (
         "gen_ai.request.model",
         "gen_ai.response.model",
@@ -106,7 +115,27 @@ NAMES: Mapping[Meaning, Names] = {
     Meaning.TOOL_CALL: ("gen_ai.tool.call.id", "tool_use_id", "tool_call.id"),
     Meaning.TOOL_RESULT: ("gen_ai.tool.call.result", "tool_response", "traceloop.entity.output", "output.value"),
     Meaning.COMPACTED: ("gen_ai.conversation.compacted",),
+    Meaning.ERROR: ("error.type",),
+    Meaning.EVENT: ("event.name",),
 }
+FLAT = Meaning.FLAT
+# What such names begin with: messages of the input, of the output, tools.
+FLAT_INPUT = ("llm.input_messages", "gen_ai.prompt")
+FLAT_REPLY = ("llm.output_messages", "gen_ai.completion")
+FLAT_TOOLS = ("llm.tools", "llm.request.functions")
+
+Told: TypeAlias = dict[Meaning, Any]  # what attributes say, each under the first of its names that is there
+Place: TypeAlias = tuple[Meaning, int]  # a meaning, and the place of a name among the names of it
+_PLACES: Mapping[str, Place] = {
+    name: (meaning, rank) for meaning, names in NAMES.items() for rank, name in enumerate(names)
+}
+_FLAT_STARTS = tuple(f"{start}." for start in (*FLAT_INPUT, *FLAT_REPLY, *FLAT_TOOLS))
+
+
+def place_of(name: str) -> Place | None:
+    """What an attribute of this name says; None where that is nothing to us."""
+    return _PLACES.get(name) or ((FLAT, 0) if name.startswith(_FLAT_STARTS) else None)
+
 
 # Operations of GenAI spans. Only a call to a model shows a window: an agent's or a workflow's span repeats what its
 # calls said, or sums it up, and an embedding fills no window.
@@ -179,7 +208,12 @@ _PREFIXES: Mapping[str, Component] = {
 
 def tool_component(name: Any) -> Component:
     """The component that a tool's call and result belong to. `name` is what stands for one, and may be no text."""
-    plain = (name if isinstance(name, str) else "").lower().replace("_", "").replace("-", "").replace(" ", "")
+    return _component(name[:_LONGEST_TOOL]) if isinstance(name, str) else "working_memory"
+
+
+@lru_cache(maxsize=256)  # an agent has the same tools all day
+def _component(name: str) -> Component:
+    plain = name.lower().replace("_", "").replace("-", "").replace(" ", "")
     for component, names in _TOOLS_OF.items():
         if plain in names:
             return component
@@ -189,28 +223,25 @@ def tool_component(name: Any) -> Component:
     return "working_memory"
 
 
-def first(attributes: Mapping[str, Any], meaning: Meaning) -> Any:
-    """What the attributes say, under the first of the names that is there."""
-    for name in NAMES[meaning]:
-        value = attributes.get(name)
-        if value is not None and value != "":
-            return value
-    return None
-
-
-def text(attributes: Mapping[str, Any], meaning: Meaning) -> str | None:
-    """As `first`, where it is text or a number that stands for it."""
-    value = first(attributes, meaning)
+def text(told: Told, meaning: Meaning) -> str | None:
+    """What was told, where it is text or a number that stands for it."""
+    value = told.get(meaning)
+    if value is None:
+        return None
+    if value.__class__ is str:
+        return value if len(value) <= LONGEST_TOLD else bounded(value)
     return bounded(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
-def tokens(attributes: Mapping[str, Any], meaning: Meaning) -> int | None:
-    """As `first`, where it is a count."""
-    return count(first(attributes, meaning))
+def tokens(told: Told, meaning: Meaning) -> int | None:
+    """What was told, where it is a count."""
+    return count(told.get(meaning))
 
 
 def count(value: Any) -> int | None:
     """A count of tokens; also as text, as some emitters send it. None where it is none."""
+    if value is None:
+        return None
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) <= len(str(MOST_TOKENS)) else None
     if isinstance(value, float) and value.is_integer():

@@ -23,13 +23,13 @@ def clean_name(text: str | None) -> str | None:
     """A name as the budget takes it: no control characters, at most 256."""
     if text is None:
         return None
-    clean = "".join(char for char in text if char.isprintable())
+    clean = text if text.isprintable() else "".join(char for char in text if char.isprintable())
     return clean[:LONGEST] or None
 
 
 def session_name(text: str) -> str:
     """A session's id as the API takes it; one that is too long is cut, and told apart by its digest."""
-    clean = "".join(char for char in text if char.isprintable())
-    if clean == text and 0 < len(text) <= LONGEST:
+    if 0 < len(text) <= LONGEST and text.isprintable():
         return text
+    clean = "".join(char for char in text if char.isprintable())
     return f"{clean[:LONGEST_ID]}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"

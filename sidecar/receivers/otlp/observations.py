@@ -1,6 +1,7 @@
 """What telemetry says of a context window, whoever emitted it: the five things that emitters are translated into.
 
-Content never gets this far: a message is a size here, in estimated tokens by component.
+Content never gets this far: a message is a size here, in estimated tokens by component. Nobody changes an observation;
+it is not frozen because that would double what it costs to make, and one is made for each span that says something.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from sidecar.receivers.otlp.wire import Signal
 Sizes: TypeAlias = Mapping[Component, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Observation:
     """What all have in common: when (seconds since the epoch), by whom, and where it belongs.
 
@@ -34,7 +35,7 @@ class Observation:
     process: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Call(Observation):
     """A model call. `input` is all of its input, cached too (None: not told); `output` includes `reasoning`.
 
@@ -57,7 +58,7 @@ class Call(Observation):
     compacted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Arrival(Observation):
     """Something came in between two calls: a tool's result, a prompt, a skill. `tokens` None: how much is not told.
 
@@ -71,7 +72,7 @@ class Arrival(Observation):
     call: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Compaction(Observation):
     """The emitter says that it compacted its window; sizes None where it does not say them.
 
@@ -83,7 +84,7 @@ class Compaction(Observation):
     partial: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Start(Observation):
     """A conversation began, or told its frame: the size of its window, its model."""
 
@@ -91,7 +92,7 @@ class Start(Observation):
     total_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class End(Observation):
     """A window is gone: a sub-agent has finished."""
 

@@ -1,70 +1,120 @@
 """OTLP/HTTP bodies: protobuf and JSON in, one small shape out; and the bodies that are answered.
 
-What the rest of the receiver reads is a `Record`: a span or a log record with its attributes as plain Python values.
-Fields that nobody here reads are not even decoded, and unknown ones are ignored (OTLP specification 1.10, "Binary
-Protobuf Encoding", "JSON Protobuf Encoding"). In JSON ids are hexadecimal, names camel case, and 64-bit numbers may be
-text.
+What the rest of the receiver reads is a `Record`: a span or a log record, and what its attributes tell. Fields that
+nobody here reads are not even decoded, and unknown ones are ignored (OTLP specification 1.10, "Binary Protobuf
+Encoding", "JSON Protobuf Encoding"). In JSON ids are hexadecimal, names camel case, and 64-bit numbers may be text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from typing_extensions import override
 
-from sidecar.receivers.bodies import TooLarge, Undecodable
-from sidecar.receivers.otlp.wire_json import AnyValue, read_json, whole
+from sidecar.receivers.bodies import TooLarge
+from sidecar.receivers.otlp import wire_json, wire_protobuf
+from sidecar.receivers.otlp.mapping import Meaning, Told
 
 Signal: TypeAlias = Literal["traces", "logs", "metrics"]
 SIGNALS: tuple[Signal, ...] = ("traces", "logs", "metrics")
-Attributes: TypeAlias = Mapping[str, Any]
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 MEDIA = (PROTOBUF, JSON)
 
-_NANO = 1e9
-_DEEPEST = 32  # what an attribute nests deeper is not read
 _VALUES = 20_000  # of a record, or of its resource; nobody else has a turn while they are read
 _GROUPS = 10_000  # resources and scopes of a body: empty ones cost two bytes each, and next to nothing when packed
-_LONGEST_ID = 64  # characters; the conventions' ids have 32 and 16
-_ERROR = 2  # Status.StatusCode STATUS_CODE_ERROR
-_NOTHING: Attributes = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Form(Protocol):
+    """What the two encodings differ in, once a body is decoded."""
+
+    def read(self, signal: str, body: bytes) -> Any:
+        """The request in a body of a signal. Raises `Undecodable` or `TooLarge`."""
+        ...
+
+    def told(self, pairs: Any, left: Iterator[None]) -> Told:
+        """What attributes say. `left` has an element for each value that may be read; the rest is left out."""
+        ...
+
+    def attributes(self, pairs: Any, left: Iterator[None]) -> dict[str, Any]:
+        """All attributes as plain values, by name."""
+        ...
+
+    def body(self, value: Any, left: Iterator[None]) -> Any:
+        """The body of a log record as a plain value."""
+        ...
+
+    def failed(self, status: Any) -> bool:
+        """Whether a span's status is an error."""
+        ...
+
+    def hexed(self, id: Any) -> str:
+        """An id in hex; "" where there is none."""
+        ...
+
+    def seconds(self, nanoseconds: Any) -> float:
+        """A time in seconds."""
+        ...
+
+
+class Attributes(Mapping[str, Any]):
+    """All attributes of a record as plain values, which they become when somebody looks."""
+
+    __slots__ = ("_all", "_form", "_pairs")
+
+    def __init__(self, pairs: Any, form: Form) -> None:
+        self._pairs, self._form = pairs, form
+        self._all: dict[str, Any] | None = None
+
+    def read(self) -> dict[str, Any]:
+        """As a dictionary."""
+        if self._all is None:
+            self._all = self._form.attributes(self._pairs, repeat(None, _VALUES))
+        return self._all
+
+    @override
+    def __getitem__(self, name: str) -> Any:
+        return self.read()[name]
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.read())
+
+    @override
+    def __len__(self) -> int:
+        return len(self.read())
+
+
+@dataclass(slots=True)  # neither frozen nor made by keyword: either doubles what it costs, for each span
 class Record:
     """A span, or a log record. Ids are lower-case hex, "" where there is none; times are seconds since the epoch.
 
     A log record has a `name` where it is an event, and `start` and `end` are both its time. Its `span` is the one it
-    was written in.
+    was written in. `told` is what those of its attributes say whose names the table (`mapping`) knows.
     """
 
     signal: Signal
     name: str
     scope: str
-    resource: Attributes
-    attributes: Attributes
+    resource: Mapping[str, Any]
+    attributes: Mapping[str, Any]
     trace: str
     span: str
-    parent: str = ""
+    parent: str
     start: float
     end: float
     failed: bool = False
-    body: Any = None
+    told: Told = field(default_factory=dict)
 
 
 def decode(signal: Signal, body: bytes, media: str) -> Iterator[Record]:
@@ -74,55 +124,14 @@ def decode(signal: Signal, body: bytes, media: str) -> Iterator[Record]:
         Undecodable: the body is not what its media type says.
         TooLarge: it has too many resources and scopes, or in JSON objects.
     """
-    return _records(signal, read_json(signal, body) if media == JSON else _read_protobuf(signal, body))
+    form: Form = wire_json if media == JSON else wire_protobuf
+    return _records(signal, form.read(signal, body), form)
 
 
-# --- protobuf -------------------------------------------------------------------------------------------------------
-
-_REQUESTS: Mapping[Signal, type[Message]] = {
-    "traces": ExportTraceServiceRequest,
-    "logs": ExportLogsServiceRequest,
-    "metrics": ExportMetricsServiceRequest,
-}
+# What is empty is passed over at once: only who gets a record can let others have a turn.
 
 
-def _read_protobuf(signal: Signal, body: bytes) -> Any:
-    request = _REQUESTS[signal]()
-    try:
-        request.ParseFromString(body)
-    except DecodeError:
-        raise Undecodable(f"the body is no {request.DESCRIPTOR.name} in protobuf") from None
-    return request
-
-
-def _value(value: Any, left: Iterator[None], depth: int = 0) -> Any:
-    """An AnyValue of either encoding as a plain value; None where it is empty, or nested too deeply.
-
-    `left` has an element for each value that may still be read; what comes when it has none is left out.
-    """
-    if depth > _DEEPEST:
-        return None
-    if isinstance(value, AnyValue):
-        if value.array_value is not None:
-            return [_value(each, left, depth + 1) for each, _ in zip(value.array_value.values, left, strict=False)]
-        if value.kvlist_value is not None:
-            return _attributes(value.kvlist_value.values, left, depth + 1)
-        return value.scalar()
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    found = getattr(value, kind)
-    if kind == "array_value":
-        return [_value(each, left, depth + 1) for each, _ in zip(found.values, left, strict=False)]
-    if kind == "kvlist_value":
-        return _attributes(found.values, left, depth + 1)
-    return found
-
-
-# --- both -----------------------------------------------------------------------------------------------------------
-
-
-def _records(signal: Signal, request: Any) -> Iterator[Record]:
+def _records(signal: Signal, request: Any, form: Form) -> Iterator[Record]:
     if signal == "metrics":
         return iter(())
     groups = request.resource_spans if signal == "traces" else request.resource_logs
@@ -131,92 +140,67 @@ def _records(signal: Signal, request: Any) -> Iterator[Record]:
     below = [group.scope_spans if signal == "traces" else group.scope_logs for group in groups]
     if len(groups) + sum(map(len, below)) > _GROUPS:
         raise _too_many()
-    return _spans(groups) if signal == "traces" else _logs(groups)
+    return _spans(groups, form) if signal == "traces" else _logs(groups, form)
 
 
 def _too_many() -> TooLarge:
     return TooLarge(f"the body has more than {_GROUPS:,} resources and scopes")
 
 
-def _left() -> Iterator[None]:
-    return repeat(None, _VALUES)
-
-
-# What is empty is passed over at once: only who gets a record can let others have a turn.
-
-
-def _spans(groups: Iterable[Any]) -> Iterator[Record]:
+def _spans(groups: Iterable[Any], form: Form) -> Iterator[Record]:
+    told, failed, seconds, hexed = form.told, form.failed, form.seconds, form.hexed
     for group in groups:
         filled = [scoped for scoped in group.scope_spans if scoped.spans]
-        resource = _resource(group) if filled else _NOTHING
+        resource = _resource(group, form) if filled else _NOTHING
         for scoped in filled:
             scope = scoped.scope.name if scoped.scope is not None else ""
             for span in scoped.spans:
-                status = span.status
+                pairs = span.attributes
                 yield Record(
-                    signal="traces",
-                    name=span.name,
-                    scope=scope,
-                    resource=resource,
-                    attributes=_attributes(span.attributes, _left()),
-                    trace=_id(span.trace_id),
-                    span=_id(span.span_id),
-                    parent=_id(span.parent_span_id),
-                    start=_seconds(span.start_time_unix_nano),
-                    end=_seconds(span.end_time_unix_nano),
-                    failed=status is not None and status.code in (_ERROR, "STATUS_CODE_ERROR"),
+                    "traces",
+                    span.name,
+                    scope,
+                    resource,
+                    Attributes(pairs, form),
+                    hexed(span.trace_id),
+                    hexed(span.span_id),
+                    hexed(span.parent_span_id),
+                    seconds(span.start_time_unix_nano),
+                    seconds(span.end_time_unix_nano),
+                    failed(span.status),
+                    told(pairs, repeat(None, _VALUES)),
                 )
 
 
-def _logs(groups: Iterable[Any]) -> Iterator[Record]:
+def _logs(groups: Iterable[Any], form: Form) -> Iterator[Record]:
     for group in groups:
         filled = [scoped for scoped in group.scope_logs if scoped.log_records]
-        resource = _resource(group) if filled else _NOTHING
+        resource = _resource(group, form) if filled else _NOTHING
         for scoped in filled:
             scope = scoped.scope.name if scoped.scope is not None else ""
             for log in scoped.log_records:
-                left = _left()
-                attributes = _attributes(log.attributes, left)
-                at = _seconds(log.time_unix_nano) or _seconds(log.observed_time_unix_nano)
-                body = _value(log.body, left) if log.body is not None else None
+                left = repeat(None, _VALUES)
+                told = form.told(log.attributes, left)
+                at = form.seconds(log.time_unix_nano) or form.seconds(log.observed_time_unix_nano)
                 # Before events had a field for their name it was an attribute, and with some emitters the body.
-                name = log.event_name or attributes.get("event.name") or body
+                name = log.event_name or told.get(Meaning.EVENT) or form.body(log.body, left)
                 yield Record(
-                    signal="logs",
-                    name=name if isinstance(name, str) else "",
-                    scope=scope,
-                    resource=resource,
-                    attributes=attributes,
-                    trace=_id(log.trace_id),
-                    span=_id(log.span_id),
-                    start=at,
-                    end=at,
-                    body=body,
+                    "logs",
+                    name if isinstance(name, str) else "",
+                    scope,
+                    resource,
+                    Attributes(log.attributes, form),
+                    form.hexed(log.trace_id),
+                    form.hexed(log.span_id),
+                    "",
+                    at,
+                    at,
+                    told=told,
                 )
 
 
-def _resource(group: Any) -> Attributes:
-    return _attributes(group.resource.attributes, _left()) if group.resource is not None else _NOTHING
-
-
-def _attributes(pairs: Iterable[Any], left: Iterator[None], depth: int = 0) -> dict[str, Any]:
-    return {
-        pair.key: _value(pair.value, left, depth)
-        for pair, _ in zip(pairs, left, strict=False)
-        if pair.value is not None
-    }
-
-
-def _id(id: bytes | str) -> str:
-    """An id in hex; "" where there is none (all zeros), or one so long that remembering it would cost."""
-    if len(id) > _LONGEST_ID:
-        return ""
-    text = id.hex() if isinstance(id, bytes) else id.lower()
-    return text if text.strip("0") else ""
-
-
-def _seconds(nanoseconds: int | str) -> float:
-    return (whole(nanoseconds) or 0) / _NANO
+def _resource(group: Any, form: Form) -> Mapping[str, Any]:
+    return Attributes(group.resource.attributes, form).read() if group.resource is not None else _NOTHING
 
 
 # --- answers --------------------------------------------------------------------------------------------------------

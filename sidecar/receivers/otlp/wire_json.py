@@ -4,15 +4,19 @@ Fields that nobody reads are left out, and unknown ones are ignored. 64-bit numb
 1.10, "JSON Protobuf Encoding").
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from sidecar.receivers.bodies import TooLarge, Undecodable
+from sidecar.receivers.otlp.mapping import FLAT, Meaning, Told, place_of
 
 OBJECTS = 500_000  # braces that open in a body: it is decoded in one go, a microsecond each
+LONGEST_ID = 64  # characters; the conventions' ids have 32 and 16
+DEEPEST = 32  # what an attribute nests deeper is not read
 _LONGEST_NUMBER = 20  # digits of 64 bits
+_ERROR = 2  # Status.StatusCode STATUS_CODE_ERROR
 
 
 class _Struct(msgspec.Struct, rename="camel", gc=False):
@@ -128,7 +132,7 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
 }
 
 
-def read_json(signal: str, body: bytes) -> Any:
+def read(signal: str, body: bytes) -> Any:
     """The request in a body of a signal (traces, logs, metrics).
 
     Raises:
@@ -141,6 +145,65 @@ def read_json(signal: str, body: bytes) -> Any:
         return _DECODERS[signal](body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(f"the body is no OTLP/JSON: {error}") from None
+
+
+def told(pairs: Iterable[_KeyValue], left: Iterator[None]) -> Told:
+    """What attributes say; those that say nothing to us are passed over."""
+    found: Told = {}
+    ranks: dict[Meaning, int] = {}
+    for pair, _ in zip(pairs, left, strict=False):
+        place = place_of(pair.key)
+        if place is None or pair.value is None:
+            continue
+        meaning, rank = place
+        if meaning is FLAT:
+            found[FLAT] = True
+        elif rank <= ranks.get(meaning, rank):
+            value = plain(pair.value, left)
+            if value is not None and value != "":
+                found[meaning], ranks[meaning] = value, rank
+    return found
+
+
+def attributes(pairs: Iterable[_KeyValue], left: Iterator[None], depth: int = 0) -> dict[str, Any]:
+    """All attributes as plain values, by name."""
+    return {
+        pair.key: plain(pair.value, left, depth) for pair, _ in zip(pairs, left, strict=False) if pair.value is not None
+    }
+
+
+def plain(value: AnyValue, left: Iterator[None], depth: int = 0) -> Any:
+    """An AnyValue as a plain value; None where it is empty, or nested too deeply.
+
+    `left` has an element for each value that may still be read; what comes when it has none is left out.
+    """
+    if depth > DEEPEST:
+        return None
+    if value.array_value is not None:
+        return [plain(each, left, depth + 1) for each, _ in zip(value.array_value.values, left, strict=False)]
+    if value.kvlist_value is not None:
+        return attributes(value.kvlist_value.values, left, depth + 1)
+    return value.scalar()
+
+
+def body(value: AnyValue | None, left: Iterator[None]) -> Any:
+    """A log record's body as a plain value."""
+    return plain(value, left) if value is not None else None
+
+
+def failed(status: _SpanStatus | None) -> bool:
+    """Whether a span's status is an error."""
+    return status is not None and status.code in (_ERROR, "STATUS_CODE_ERROR")
+
+
+def seconds(nanoseconds: int | str) -> float:
+    """A time in seconds; 0 where it is none."""
+    return (whole(nanoseconds) or 0) / 1e9
+
+
+def hexed(id: str) -> str:
+    """An id in lower case; "" where there is none (all zeros), or one so long that remembering it would cost."""
+    return id.lower() if len(id) <= LONGEST_ID and id.strip("0") else ""
 
 
 def whole(number: int | str) -> int | None:

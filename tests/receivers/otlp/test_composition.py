@@ -12,14 +12,21 @@ from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.receivers.otlp.attribution import Composition, whole
 from sidecar.receivers.otlp.calibration import Calibration
 from sidecar.receivers.otlp.content import measure_input
+from sidecar.receivers.otlp.mapping import Told, place_of
 from sidecar.receivers.otlp.observations import Arrival, Call, Sizes
 
 WORDS = "word " * 80  # 400 characters, about 100 tokens
 
 
+def told(attributes: dict[str, Any]) -> Told:
+    """What attributes say."""
+    places = {name: place_of(name) for name in attributes}
+    return {place[0]: attributes[name] for name, place in places.items() if place is not None}
+
+
 def measured(attributes: Any) -> dict[Component, float]:
     """Sizes by component; some there must be."""
-    sizes = measure_input(attributes)
+    sizes = measure_input(told(attributes), attributes)
     assert sizes is not None
     return dict(sizes)
 
@@ -115,7 +122,8 @@ def test_flat_attributes_are_messages_too(attributes):
     "messages", ["[{", "[]", "", None, 7, [None], [[]], '{"role": 3}', [{"parts": "x"}], "[1e999]"]
 )
 def test_whatever_messages_are_they_are_no_error(messages):
-    measure_input({"gen_ai.input.messages": messages, "gen_ai.system_instructions": messages})
+    attributes = {"gen_ai.input.messages": messages, "gen_ai.system_instructions": messages}
+    measure_input(told(attributes), attributes)
 
 
 async def test_parts_are_scaled_to_the_bill_where_they_are_nearly_all_of_it(otlp, story):

@@ -22,14 +22,18 @@ _NAMED: Mapping[str, Callable[[Record], AnyObservation | None]] = {
 }
 # Claude Code's events once had their bare names as `event.name`; the scope tells whose they are.
 _SCOPED = {"com.anthropic.claude_code.events": claude_code.observe}
-# What an observation has of the emitter's own text. It is remembered, so none of it may be of any length.
+# What an observation has of the emitter's own text. It is remembered, so none of it may be of any length; what is read
+# through the table never is.
 _TEXTS = ("session", "agent", "part", "service", "process", "response", "model", "call")
 
 
 def observe(record: Record) -> AnyObservation | None:
     """What the record says of a window, or None."""
     named = _NAMED.get(record.name.partition(".")[0]) or _SCOPED.get(record.scope)
-    observation = named(record) if named is not None else genai.observe(record)
+    return genai.observe(record) if named is None else _bounded(named(record))
+
+
+def _bounded(observation: AnyObservation | None) -> AnyObservation | None:
     if observation is None:
         return None
     told = ((name, getattr(observation, name, None)) for name in _TEXTS)
