@@ -2,12 +2,14 @@
 
 By age: closed sessions with all that is theirs; entries of open sessions that a snapshot stands for; archive records
 with their contents. By size: closed sessions, the oldest first, then archive records, then such entries, until the
-journal is below nine tenths of what it may take. Everything that goes is counted. Ages are of server time.
+journal is below nine tenths of what it may take. Everything that goes is counted, and told in the log, a line a sweep.
+Ages are of server time.
 """
 
 import asyncio
 import heapq
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +23,11 @@ _log = logging.getLogger(__name__)
 _PAGE = 200
 _OLDEST = 10_000  # closed sessions remembered for the case that the journal is too large
 _ROOM = 0.9
+_WORDS = {
+    "session": ("session", "sessions"),
+    "entry": ("entry", "entries"),
+    "archive_record": ("archive record", "archive records"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +59,18 @@ class Retention:
         self._keep = keep
         self._dropped = dropped
         self._clock = clock
+        self._gone: Counter[tuple[str, str]] = Counter()  # in this sweep: how many, by what and why
 
     async def forget(self) -> list[Head]:
         """Forget what is too old, and what is too much. Raises `JournalError`. The heads of the open sessions."""
+        try:
+            return await self._sweep()
+        finally:
+            if self._gone:  # also where it broke off
+                _log.info("forgotten: %s", ", ".join(_told(*gone) for gone in self._gone.items()))
+                self._gone.clear()
+
+    async def _sweep(self) -> list[Head]:
         now, keep = self._clock(), self._keep
         oldest: list[tuple[float, SessionId, Head]] = []  # closed, the newest of them first: a heap
         open_: list[Head] = []
@@ -112,15 +128,25 @@ class Retention:
             if past is not None:
                 await self._journal.keep_snapshots([freeze(past.session, written_at=past.written_at)])
         if await self._journal.forget_session(head):
-            self._dropped("session", reason, 1)
+            self._count("session", reason, 1)
             resident = self._residents.get(head.session)
             if resident is not None and resident.closed:
                 self._residents.drop(head.session)
 
     async def _forget_entries(self, head: Head, before: float, reason: str) -> None:
         if count := await self._journal.forget_entries(head.session, before=before):
-            self._dropped("entry", reason, count)
+            self._count("entry", reason, count)
 
     async def _forget_archive(self, head: Head, before: float, reason: str) -> None:
         if count := await self._journal.forget_archive(head.session, before=before):
-            self._dropped("archive_record", reason, count)
+            self._count("archive_record", reason, count)
+
+    def _count(self, what: str, reason: str, count: int) -> None:
+        self._gone[what, reason] += count
+        self._dropped(what, reason, count)
+
+
+def _told(kind: tuple[str, str], count: int) -> str:
+    what, reason = kind
+    one, many = _WORDS[what]
+    return f"{count:,} {one if count == 1 else many} by {reason}"

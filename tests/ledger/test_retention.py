@@ -1,5 +1,6 @@
 """Bounded history: snapshots make a restart short, retention makes the journal small, and both change nothing else."""
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -150,6 +151,26 @@ async def test_closed_sessions_are_forgotten_after_their_time_and_counted(start,
     assert (await ledger.handle("old", OpenSession())).created
     assert (await ledger.view("old")).session.epoch == 1
     assert list(await ledger.archive("old")) == []
+
+
+async def test_each_sweep_that_forgot_something_says_so_in_one_line_of_the_log(start, clock, caplog):
+    ledger = await start(MemoryJournal(), clock=clock, keep=Keep(closed=2 * DAY, archive=DAY))
+    kept = [
+        OpenSession(),
+        *(put(f"i{n}", content="x") for n in range(3)),
+        *(RemoveItem(item=f"i{n}") for n in range(3)),
+    ]
+    await ledger.handle_all(asks("open", *kept))
+    for session in ("a", "b"):
+        await ledger.handle_all(asks(session, OpenSession(), CloseSession()))
+    said = []
+    with caplog.at_level(logging.INFO, "sidecar.ledger.retention"):
+        for days in (0, 3, 0):
+            clock.now += days * DAY
+            await ledger.forget()
+            said.append([record.getMessage() for record in caplog.records])
+            caplog.clear()
+    assert said == [[], ["forgotten: 2 sessions by age, 3 archive records by age"], []]
 
 
 async def test_a_closed_session_that_is_opened_again_while_it_would_be_forgotten_is_kept(start, clock, dropped):
