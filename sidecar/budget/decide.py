@@ -140,10 +140,11 @@ def _carry_out(turn: Turn, command: Command, archived: Archived | None, interval
     Whatever decides leaves its reply's directives empty: they are told here, once, if the answer carries any.
     """
     session = turn.session
-    requests.lapse(turn)
+    if session.next_lapse is not None:
+        requests.lapse(turn)
     turn.begin()
     reply = _dispatch(turn, command, archived)
-    if not session.closed and planning.adjust_if_due(turn, interval):
+    if interval is not None and not session.closed and planning.adjust_if_due(turn, interval):
         if isinstance(command, ChangeSession):
             reply = report(session)
         elif "report" in reply:

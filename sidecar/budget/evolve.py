@@ -71,8 +71,10 @@ def evolve(session: Session | None, entry: AnyEntry, *, id: str) -> Session:
     elif session is None:
         raise ValueError(f"the first entry of session {id!r} must open it, not be {entry.type!r}")
     session.version += 1
-    session.clock = max(session.clock, entry.time)
-    session.host_clock = session.host_clock or entry.host
+    if entry.time > session.clock:
+        session.clock = entry.time
+    if entry.host:
+        session.host_clock = True
     if entry.event is not None:
         remember(session.events, entry.event, None, REMEMBERED_EVENTS)
     if entry.answered:
@@ -90,15 +92,17 @@ def replay(id: str, entries: Iterable[AnyEntry]) -> Session | None:
 
 
 def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch per entry, nothing else
-    match entry:
-        case Allocated():
-            grant(session, entry)
+    match entry:  # the most frequent first
         case ItemPut():
             put(session, entry)
-        case ItemResized():
-            resize(session, entry.item, entry.component, entry.tokens)
+        case Allocated():
+            grant(session, entry)
         case ItemTouched():
             _touch(session, entry)
+        case UsageReported():
+            state_usage(session, entry)
+        case ItemResized():
+            resize(session, entry.item, entry.component, entry.tokens)
         case ItemCompleted():
             _complete(session, entry)
         case ItemRemoved():
@@ -113,8 +117,6 @@ def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912, P
             release(session, entry)
         case LeaseLapsed():
             lapse(session, entry)
-        case UsageReported():
-            state_usage(session, entry)
         case WindowSynced():
             _sync(session)
         case DirectivesConfirmed():
@@ -228,7 +230,8 @@ def _exhaust(session: Session, entry: Exhausted) -> None:
 def _touch(session: Session, entry: ItemTouched) -> None:
     item = session.find(entry.item)
     if item is not None:
-        item.last_accessed_at = max(item.last_accessed_at, entry.at)
+        if entry.at > item.last_accessed_at:
+            item.last_accessed_at = entry.at
         item.used_call = session.calls
 
 
@@ -288,7 +291,8 @@ def _expect(session: Session, planned: Iterable[Mapping[str, Any]]) -> None:
 def _sample(session: Session) -> None:
     """Keep the points that the forecast's straight line goes through: one per time and call."""
     used = session.used
-    session.peak = max(session.peak, used)
+    if used > session.peak:
+        session.peak = used
     samples = session.samples
     if samples:
         at, last, calls = samples[-1]

@@ -40,22 +40,21 @@ def put_item(turn: Turn, command: PutItem) -> Acknowledged:
 
 def described(turn: Turn, spec: ItemSpec) -> Item:
     """The item that a host describes; `Invalid` names what is wrong with it."""
-    return Item(
-        id=spec.id,
-        kind=spec.kind,
-        component=spec.component or COMPONENT_OF[spec.kind],
-        tokens=spec.tokens,
-        created_at=turn.at if spec.created_at is None else parse_time(spec.created_at, path="item.created_at"),
-        last_accessed_at=turn.at
-        if spec.last_accessed_at is None
-        else parse_time(spec.last_accessed_at, path="item.last_accessed_at"),
-        completed=spec.completed,
-        pinned=spec.pinned,
-        full=spec.full,
-        doc_tokens=doc_tokens(spec.doc_tokens, spec.tokens, path="item.doc_tokens"),
-        group=spec.group,
-        path=spec.path,
-        fingerprint=spec.fingerprint,
+    created, accessed = spec.created_at, spec.last_accessed_at
+    return Item(  # by position, as everything that each put makes
+        spec.id,
+        spec.kind,
+        spec.component or COMPONENT_OF[spec.kind],
+        spec.tokens,
+        turn.at if created is None else parse_time(created, path="item.created_at"),
+        turn.at if accessed is None else parse_time(accessed, path="item.last_accessed_at"),
+        spec.completed,
+        spec.pinned,
+        spec.full,
+        doc_tokens(spec.doc_tokens, spec.tokens, path="item.doc_tokens"),
+        spec.group,
+        spec.path,
+        spec.fingerprint,
     )
 
 
@@ -82,7 +81,8 @@ def hold(
 ) -> None:
     """Emit that the window holds this item."""
     session = turn.session
-    supersede(turn, session.directed.get(item.id, ()))
+    if item.id in session.directed:
+        supersede(turn, session.directed[item.id])
     before = session.find(item.id)
     grant = session.grants.get(claims) if claims is not None else None
     claimed = claimable(session, grant)
@@ -264,7 +264,12 @@ def note_compaction(turn: Turn, before: int) -> None:
 
 
 def _attributed(session: Session, unheld: dict[Component, int]) -> int:
-    return sum(max(0, held.item_tokens + unheld.get(name, held.unheld)) for name, held in session.components.items())
+    tokens = 0
+    for name, held in session.components.items():  # written out: each report asks it
+        here = held.item_tokens + (unheld.get(name, held.unheld) if unheld else held.unheld)
+        if here > 0:
+            tokens += here
+    return tokens
 
 
 def _scaled(session: Session, unheld: dict[Component, int], total: int) -> dict[Component, int]:
