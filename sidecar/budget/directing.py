@@ -4,8 +4,9 @@ The ledger is ahead of the window: a directive keeps the item as it was, until t
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import islice
+
+import msgspec
 
 from sidecar.budget.cleanup import first_due
 from sidecar.budget.entries import Action, CleanedUp, DirectivesUndone
@@ -148,6 +149,6 @@ def _undo_within_later(session: Session, undone: Directive) -> None:
         later = session.directives[number]
         if later.former is not None:
             session.components[later.component].pending += undone.tokens_before - later.tokens_before
-            later.action = replace(later.action, tokens_before=undone.tokens_before)
+            later.action = msgspec.structs.replace(later.action, tokens_before=undone.tokens_before)
             later.former.tokens = undone.tokens_before
             _unshrink(later.former, undone)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from statistics import median
 from typing import Any
 
+import msgspec
+
 from sidecar.budget.allocation import split, split_beside
 from sidecar.budget.cleanup import nothing_yet, reclaimable
 from sidecar.budget.commands import Source
@@ -30,13 +32,12 @@ REMEMBERED_TASKS = 1_024
 SAMPLES = 32
 
 
-@dataclass(slots=True)
-class Directive:
+class Directive(msgspec.Struct, gc=False):
     """An action that the agent has not confirmed yet, and what brings its item back, should it not be applied.
 
     `answer` counts among the session's answers: the first that carried it. `former` is the removed item; where it was
     only shrunk, `full` and `doc_tokens` are as they were before. A cleanup makes a directive for each of its actions,
-    so it refers to the action instead of repeating it, and is made by position.
+    so it refers to the action instead of repeating it, and is made as that is.
     """
 
     action: Action

@@ -6,6 +6,7 @@ whose shape has changed since they were written pass through `upcast` first: old
 
 Encoding runs once per entry on the way to every answer, so the functions that pick an entry's fields are generated from
 the dataclasses, one for each class (about 1 us an entry; looking the fields up each time took three times as long).
+The actions of a cleanup, which are many, msgspec writes by itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias, cast, get_args
 
 import msgspec
 
-from sidecar.budget.entries import Action, AnyEntry
+from sidecar.budget.entries import AnyEntry
 from sidecar.budget.items import Item
 from sidecar.journal import Damaged
 
@@ -63,14 +64,12 @@ def _dump_function(cls: type, tag: str | None = None) -> Callable[[Any], Raw]:
         value = f"x.{field.name}"
         if field.type is Item:
             value = f"dump_item({value})"
-        elif field.type == tuple[Action, ...]:
-            value = f"[dump_action(action) for action in {value}]"
         if field.default is MISSING and field.default_factory is MISSING:
             always.append(f"{field.name!r}: {value}")
             continue
         sometimes.append(f"    if {_differs(field, value)}: raw[{field.name!r}] = {value}")
     source = "\n".join(["def dump(x):", f"    raw = {{{', '.join(always)}}}", *sometimes, "    return raw"])
-    scope: dict[str, Any] = {"dump_item": _DUMPS.get(Item), "dump_action": _DUMPS.get(Action)}
+    scope: dict[str, Any] = {"dump_item": _DUMPS.get(Item)}
     exec(source, scope)  # noqa: S102 - the source is made here, of the dataclasses' own field names
     return cast("Callable[[Any], Raw]", scope["dump"])
 
@@ -97,5 +96,4 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 _DECODER = msgspec.json.Decoder(list[Raw])
 _DUMPS: dict[type, Callable[[Any], Raw]] = {}
 _DUMPS[Item] = _dump_function(Item)
-_DUMPS[Action] = _dump_function(Action)
 _DUMPS.update({cls: _dump_function(cls, type_) for type_, cls in ENTRIES.items()})

@@ -78,14 +78,17 @@ def stamp() -> str:
             continue
         seen.add(hint)
         waiting.extend(get_args(hint))
-        if isinstance(hint, type) and is_dataclass(hint) and hint.__name__ not in ("Policy", "ComponentPolicy"):
+        if _has_fields(hint) and hint.__name__ not in ("Policy", "ComponentPolicy"):
             hints = get_type_hints(hint)
-            described.append(
-                f"{hint.__name__}({', '.join(f'{field.name}: {hints[field.name]}' for field in fields(hint))})"
-            )
-            waiting.extend(hints[field.name] for field in fields(hint))
+            names = hint.__struct_fields__ if issubclass(hint, msgspec.Struct) else [each.name for each in fields(hint)]
+            described.append(f"{hint.__name__}({', '.join(f'{name}: {hints[name]}' for name in names)})")
+            waiting.extend(hints[name] for name in names)
     digest = blake2b("\n".join(sorted(described)).encode(), digest_size=8).hexdigest()
     return f"{sidecar.__version__} {digest}"
+
+
+def _has_fields(hint: Any) -> bool:
+    return isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, msgspec.Struct))
 
 
 @cache
