@@ -23,10 +23,10 @@ from sidecar.receivers.otlp.naming import session_name
 from sidecar.receivers.otlp.observations import AnyObservation, Call, End
 from sidecar.receivers.otlp.opening import Known, open_command, opens
 from sidecar.receivers.otlp.traces import Bounds, Placed, Traces
-from sidecar.receivers.otlp.windows import Window, observe
+from sidecar.receivers.otlp.windows import Window, observe, shows
 from sidecar.receivers.otlp.wire import Record
 
-SLICE = 128  # observations carried out together; between two slices others get the event loop
+SLICE = 256  # observations carried out together; between two slices others get the event loop
 WINDOWS = 2_000  # sessions remembered; what is forgotten is taken up again from the ledger
 
 
@@ -157,7 +157,9 @@ class Reader:
     def _asks(self, routed: Sequence[Placed], sessions: dict[str, Session | None]) -> list[Ask]:
         now = self._clock()
         known = {id: Known.of(session) for id, session in sessions.items()}
-        asks: list[Ask] = []
+        asks: list[Ask | None] = []
+        # That a call's output stays need not be told where the next call, which shows it, has come with it.
+        interim: dict[str, tuple[int, int]] = {}
         for each in routed:
             id, observation = each.session, each.observation
             if isinstance(observation, Call) and self._traces.is_repeated(observation):
@@ -171,14 +173,19 @@ class Reader:
                 command = open_command(observation, parent=each.parent, now=now, set_total=self._set_total)
                 asks.append(_ask(id, command, observation))
                 state.opened(command)
-            commands = observe(window, observation, state, self._calibration, now=now)
-            asks += [_ask(id, command, observation) for command in commands]
+            for command in observe(window, observation, state, self._calibration, now=now):
+                place, level = interim.pop(id, (None, 0))
+                if place is not None and shows(command, level):
+                    asks[place] = None
+                if window.interim is not None:
+                    interim[id], window.interim = (len(asks), window.interim), None
+                asks.append(_ask(id, command, observation))
             if isinstance(observation, Call) and observation.input is not None and not observation.side:
                 self._traces.count(observation)
             if isinstance(observation, End):
                 sessions[id] = None  # what comes next begins anew
                 self._forget([id])
-        return asks
+        return [ask for ask in asks if ask is not None]
 
     def _window(self, id: str, session: Session | None, observation: AnyObservation) -> Window:
         window = self._windows.get(id)

@@ -48,7 +48,7 @@ class Trace:
     rooted: bool = False  # its root has arrived: nothing more is to come
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     """An observation and its conversation. `parent` is the one that encloses it, if another one does.
 
@@ -116,7 +116,7 @@ class Traces:
             else:
                 placed.append(replace(found, waited=since) if index < waiting else found)
         # A call comes before what was written at the same moment, and an inner one before the one around it.
-        placed.sort(key=lambda each: (each.observation.at, not isinstance(each.observation, Call), -_start(each)))
+        placed.sort(key=_order)
         self._age(now)
         return placed
 
@@ -153,8 +153,10 @@ class Traces:
     def _place(self, observation: AnyObservation, *, patient: bool) -> Placed | None:
         trace = self._known(observation.trace) if observation.trace else None
         if trace is not None and observation.agent is None and observation.part is None:
-            runs = (trace.agents.get(each) for each in self._around(trace, observation.span))
-            observation = replace(observation, agent=next((agent for agent in runs if agent is not None), None))
+            runs = (trace.agents[each] for each in self._around(trace, observation.span) if each in trace.agents)
+            agent = next(runs, None) if trace.agents else None
+            if agent is not None:
+                observation = replace(observation, agent=agent)
         if observation.session is not None:
             parent = None if trace is None else self._named_around(trace, observation.span)
             return Placed(observation, observation.session, parent if parent != observation.session else None)
@@ -170,6 +172,8 @@ class Traces:
         return Placed(observation, session)
 
     def _named_around(self, trace: Trace, span: str) -> str | None:
+        if not trace.parents.get(span):
+            return None  # mostly nothing is known around a span that has just come
         return next((trace.sessions[each] for each in self._around(trace, span) if each in trace.sessions), None)
 
     @staticmethod
@@ -217,6 +221,7 @@ class Traces:
             self._began = now
 
 
-def _start(placed: Placed) -> float:
+def _order(placed: Placed) -> tuple[float, bool, float]:
     observation = placed.observation
-    return observation.start if isinstance(observation, Call) else observation.at
+    call = isinstance(observation, Call)
+    return observation.at, not call, -(observation.start if call else observation.at)

@@ -35,12 +35,14 @@ class Window:
 
     `last_at`: when its last call ended; `stayed`: that call's output is known to stay. `authority`: the emitter and the
     signal that speak for it. `told_total`: its size is known, not guessed from its model.
+    `interim`: the level that a command has just told in between two calls; who takes the command takes that too.
     """
 
     composition: Composition
     last_at: float = 0.0
     last: Seen | None = None
     stayed: bool = False
+    interim: int | None = None
     authority: tuple[str, str] | None = None
     told_total: bool = False
     compacting: int | None = None  # a compaction was reported without what it left; the level before it
@@ -58,6 +60,16 @@ class Window:
             composition=Composition(coding=coding, parts=parts, total=session.used, source=session.source),
             last_at=session.clock if session.calls else 0.0,
         )
+
+
+def shows(command: Command, level: int) -> bool:
+    """Whether a command tells of a call whose level is no lower: what was told in between, it tells as well."""
+    return (
+        isinstance(command, ReportUsage)
+        and command.total is not None
+        and command.total >= level
+        and command.compaction is None
+    )
 
 
 def observe(
@@ -165,6 +177,7 @@ def _arrival(
     window.stayed = True
     more = round(sum(stays.values()))
     if more:
+        window.interim = composition.total + more
         parts = dict(composition.parts)
         for name, tokens in stays.items():
             parts[name] = parts.get(name, 0.0) + tokens

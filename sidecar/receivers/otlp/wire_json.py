@@ -13,7 +13,7 @@ from sidecar.receivers.bodies import TooLarge, Undecodable
 from sidecar.receivers.otlp.mapping import FLAT, Meaning, Told, place_of
 
 OBJECTS = 500_000  # braces that open in a body: it is decoded in one go, a microsecond each
-LONGEST_ID = 64  # characters; the conventions' ids have 32 and 16
+LONGEST_ID = 64  # characters, or bytes; the conventions' ids have 32 and 16 of either
 DEEPEST = 32  # what an attribute nests deeper is not read
 _LONGEST_NUMBER = 20  # digits of 64 bits
 _ERROR = 2  # Status.StatusCode STATUS_CODE_ERROR

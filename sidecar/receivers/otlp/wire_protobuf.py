@@ -22,9 +22,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from sidecar.receivers.bodies import Undecodable
 from sidecar.receivers.otlp.mapping import FLAT, Meaning, Place, Told, place_of
+from sidecar.receivers.otlp.wire_json import DEEPEST, LONGEST_ID
 
-LONGEST_ID = 64  # bytes; the conventions' ids have 16 and 8
-DEEPEST = 32  # what an attribute nests deeper is not read
 _REMEMBERED = 1_024  # attributes that come again and again, as most do
 _MANY = 128  # attributes of a record, of which some may have to be left out
 _SHORT = 127  # bytes of one that is remembered; a length of one byte
