@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from sidecar.budget.commands import ComponentHistory
 from sidecar.budget.errors import Invalid
@@ -25,14 +26,19 @@ def split(total: int, shares: Mapping[Component, float]) -> dict[Component, int]
 
     A share is what it was written as (0.29 of 200,000 is 58,000). Shares that do not sum to exactly 1 are relative.
     """
-    parts = {name: exact(shares[name]) for name in COMPONENTS}
-    whole = sum(parts.values())
-    quotas = {name: total * part / whole for name, part in parts.items()}
-    tokens = {name: int(quota) for name, quota in quotas.items()}
-    by_remainder = sorted(COMPONENTS, key=lambda name: tokens[name] - quotas[name])
-    for name in by_remainder[: total - sum(tokens.values())]:
-        tokens[name] += 1
-    return tokens
+    return dict(zip(COMPONENTS, _split(total, tuple([shares[name] for name in COMPONENTS])), strict=True))
+
+
+@lru_cache(maxsize=256)  # most sessions of an agent begin alike, and fractions take longer than all else in that
+def _split(total: int, shares: tuple[float, ...]) -> tuple[int, ...]:
+    parts = [exact(share) for share in shares]
+    whole = sum(parts)
+    quotas = [total * part / whole for part in parts]
+    tokens = [int(quota) for quota in quotas]
+    by_remainder = sorted(range(len(shares)), key=lambda place: tokens[place] - quotas[place])
+    for place in by_remainder[: total - sum(tokens)]:
+        tokens[place] += 1
+    return tuple(tokens)
 
 
 def split_beside(total: int, shares: Mapping[Component, float], taken: Mapping[Component, int]) -> dict[Component, int]:

@@ -102,8 +102,10 @@ def decide(  # noqa: PLR0913 - a decision has many circumstances, each named by 
     if session is None:
         if not auto_open or isinstance(command, CloseSession):
             raise NotFound(f"session {id!r} is not open: open it with PUT /v1/sessions/{{session}}", path="session")
-        first = _open(None, OpenSession(), id=id, at=at, host=host, defaults=defaults)
-        session, before = first.session, first.entries
+        opened = life.opened(None, OpenSession(), id=id, at=at, host=host, defaults=defaults)
+        if opened is None:
+            raise AssertionError("a session that is not there is always opened")
+        session, before = evolve(None, opened, id=id), (opened,)
     if session.closed:
         if isinstance(command, CloseSession | ExpireSession | LapseLeases):
             return Decision(session=session, reply=report(session))

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from sidecar.budget.commands import (
     CloseSession,
@@ -84,7 +85,7 @@ class Decider:
                     _leave(queue, turn, row[count - 1 :])
                     return  # the record it speaks of may be among what this turn has still to store
                 else:
-                    seconds = await self._decide(turn, waiting)
+                    seconds = await self._decide(turn, waiting, queue.sessions)
                 spent += seconds
                 if seconds > _HEAVY or spent > patience:
                     _leave(queue, turn, row[count:])
@@ -117,8 +118,8 @@ class Decider:
             return self._failed(turn, waiting, session, version, error)
         return self._decided(turn, waiting, decision, seconds)
 
-    async def _decide(self, turn: Turn, waiting: Waiting) -> float:
-        """Decide one command; the seconds that it took."""
+    async def _decide(self, turn: Turn, waiting: Waiting, others: Collection[SessionId]) -> float:
+        """Decide one command; the seconds that it took. `others`: the sessions that are next."""
         ask = waiting.ask
         session, version = None, 0
         try:
@@ -126,7 +127,7 @@ class Decider:
             # Mostly nothing has to be read, and then nothing is awaited: this runs for each command.
             if ask.session not in turn.sessions:
                 held = None if ask.session in self._contested else self._residents.get(ask.session)
-                turn.sessions[ask.session] = held or await self._read(turn, ask.session)
+                turn.sessions[ask.session] = held or await self._read(turn, ask.session, others)
             session = turn.sessions[ask.session]
             if session is not None:
                 version = session.version
@@ -188,12 +189,23 @@ class Decider:
         if long:
             self._on_dropped("content", "size", len(long))
 
-    async def _read(self, turn: Turn, id: SessionId) -> Session | None:
+    async def _read(self, turn: Turn, id: SessionId, others: Collection[SessionId]) -> Session | None:
         """A session that is contested, or not in memory, as this turn has left it so far."""
         change = turn.changes.get(id)
-        if change is None and (copy := await self._residents.copy(id)) is not None:
+        if change is not None:
+            return await self._residents.fold(id, then=change.entries)
+        copy = await self._residents.copy(id)
+        if copy is not None:
             return copy
-        return await self._residents.fold(id, then=change.entries if change is not None else ())
+        if id not in turn.written:
+            await self._look_up(turn, [id, *others])
+        return await self._residents.fold(id) if turn.written[id] else None
+
+    async def _look_up(self, turn: Turn, ids: Collection[SessionId]) -> None:
+        """Ask at once which of the sessions that are not in memory have been written to: mostly they are all new."""
+        unknown = [id for id in islice(ids, self._limits.turn_commands) if self._residents.get(id) is None]
+        heads = await self._journal.heads(unknown)
+        turn.written.update({id: id in heads for id in unknown})
 
     def _check_room(self, turn: Turn, ask: Ask, session: Session | None) -> None:
         if (session is None or session.closed) and (ask.auto_open or isinstance(ask.command, OpenSession)):

@@ -6,7 +6,7 @@ of different sessions were promised no order.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from sidecar.journal import SessionId
 from sidecar.ledger.turn import Waiting
@@ -41,6 +41,11 @@ class Lines:
     def __iter__(self) -> Iterator[Waiting]:
         for line in self._lines.values():
             yield from line.waiting
+
+    @property
+    def sessions(self) -> Collection[SessionId]:
+        """For which something waits."""
+        return self._lines.keys()
 
     def of(self, session: SessionId) -> int:
         """How many wait for the session."""

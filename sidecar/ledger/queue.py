@@ -7,7 +7,7 @@ comes is refused.
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from sidecar.journal import SessionId
 from sidecar.ledger.contract import Ask, Overloaded
@@ -38,6 +38,11 @@ class Queue:
 
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._lines)
+
+    @property
+    def sessions(self) -> Collection[SessionId]:
+        """For which something waits."""
+        return self._lines.sessions
 
     def add(self, asks: Sequence[Ask]) -> Batch:
         """Commands that came together; where their answers will be.

@@ -74,9 +74,13 @@ class Change:
 
 @dataclass(slots=True, kw_only=True)
 class Turn:
-    """`sessions` are as the turn's decisions have left them; None: there is no such session yet."""
+    """`sessions` are as the turn's decisions have left them; None: there is no such session yet.
+
+    `written`: of sessions that were not in memory, whether the journal has any entry.
+    """
 
     now: float
+    written: dict[SessionId, bool] = field(default_factory=dict)
     taken: list[Waiting] = field(default_factory=list)
     sessions: dict[SessionId, Session | None] = field(default_factory=dict)
     changes: dict[SessionId, Change] = field(default_factory=dict)

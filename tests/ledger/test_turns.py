@@ -476,3 +476,41 @@ async def test_errors_of_commands_are_of_the_budget(start):
     with pytest.raises(Conflict) as error:
         await ledger.handle("s", request())
     assert isinstance(error.value, BudgetError)
+
+
+class LookedUp(FaultyJournal):
+    """Remembers what it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[set[str]] = []
+
+    @override
+    async def heads(self, sessions):
+        self.asked.append(set(sessions))
+        return await super().heads(sessions)
+
+
+async def test_sessions_that_are_new_together_are_looked_up_together_and_none_of_them_is_read(start):
+    journal = LookedUp()
+    ledger = await start(journal, limits=Limits(turn_seconds=60))
+    await opened(ledger, "known")
+    journal.asked.clear()
+    journal.reads = 0
+    names = [f"new-{number}" for number in range(20)]
+    replies = await ledger.handle_all([Ask(name, put("i"), auto_open=True) for name in [*names, "known", *names]])
+    assert not [reply for reply in replies if isinstance(reply, Exception)]
+    assert journal.asked == [set(names)]
+    assert journal.reads == 0
+    for name in names:
+        assert await state_in_memory(ledger, name) == await state_in_journal(journal, name)
+
+
+async def test_a_session_that_has_left_memory_is_read_also_where_others_are_new(start):
+    ledger = await start(FaultyJournal(), limits=Limits(closed_in_memory=0))
+    await opened(ledger, "old")
+    await ledger.handle("old", CloseSession())
+    closed, new = await ledger.handle_all([Ask(name, put("i"), auto_open=True) for name in ("old", "new")])
+    assert isinstance(closed, Conflict)
+    assert isinstance(new, Reply)
+    assert new.created
