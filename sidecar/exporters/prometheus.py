@@ -95,14 +95,16 @@ class Exporter:
 
     def publish(self, record: Record) -> None:
         """Count a command whose entries are durable."""
-        session = record.session
+        session, origin, entries = record.session, record.origin, record.entries
         agent = self._agent(session)
-        if record.origin is not None and record.origin.receiver != LEDGER:
-            self.received(record.origin.receiver, record.command.type)
-        self._counting.record(agent, record, None if self.exemplar is None else self._exemplar_of(record))
-        for miss in self._forecasts.look(session, record.called):
-            self._counting.missed(miss)
-        self._windows.update(session, agent, opened=bool(record.entries) and type(record.entries[0].entry) is Opened)
+        if origin is not None and origin.receiver != LEDGER:
+            self.received(origin.receiver, record.command.type)
+        if entries or record.runs:
+            self._counting.record(agent, record, None if self.exemplar is None else self._exemplar_of(record))
+        if record.called is not None or session.closed:
+            for miss in self._forecasts.look(session, record.called):
+                self._counting.missed(miss)
+        self._windows.update(session, agent, opened=bool(entries) and type(entries[0].entry) is Opened)
 
     def adopt(self, sessions: Iterable[Session]) -> None:
         """Show sessions that were there before: restored by a restart. Nothing is counted."""

@@ -36,9 +36,8 @@ class Happening:
     def __init__(self, session: SessionId, entry: StoredEntry | None) -> None:
         self.session = session
         self.entry = entry
-        self.weight = 1
-        if entry is not None and isinstance(entry.entry, CleanedUp):
-            self.weight += len(entry.entry.actions)
+        made = None if entry is None else entry.entry
+        self.weight = 1 + len(made.actions) if type(made) is CleanedUp else 1
         self._data: bytes | None = None
 
     @property
@@ -77,7 +76,7 @@ class Feed:
         """Take in the entries of a command, which are durable now."""
         for stored in record.entries:
             self._add(Happening(stored.session, stored))
-        if record.entries:
+        if record.entries and not self._news.is_set():
             self._news.set()
 
     def retire(self, session: Session) -> None:
