@@ -17,6 +17,7 @@ from sidecar.exporters.traces import traces
 from sidecar.exporters.traces.environment import Batching, batching, endpoint, kubernetes
 from sidecar.exporters.traces.outbox import Outbox
 from sidecar.exporters.traces.sink import resource
+from sidecar.exporters.traces.trouble import Trouble
 from sidecar.journal.memory import MemoryJournal
 from sidecar.ledger import Ledger
 from sidecar.ledger.trace_context import TraceContext, from_headers, from_ids
@@ -256,6 +257,43 @@ async def test_spans_that_a_collector_refuses_are_counted(export):
         assert house.dropped == {("span", "failed"): 3}
 
 
+async def test_the_log_says_once_that_a_collector_takes_nothing_and_once_that_it_does_again(export, caplog):
+    """However many exports fail, and without what may be secret in its URL."""
+    caplog.set_level(logging.INFO)
+    async with collecting() as collector:
+        collector.answers = [(400, {})] * 3
+        house = await export(
+            f"{collector.url}/?key=planted", OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{collector.url}/in?key=planted"
+        )
+        for lost in (1, 2, 3):
+            await house.ask()
+            await house.lost("failed", lost)
+        await house.ask()
+        await collector.until(4)
+        await house.sink.stop()
+    _, begun, over = [record for record in caplog.records if "export" in record.getMessage()]
+    assert begun.levelname == "WARNING"
+    assert begun.getMessage().startswith(f"traces cannot be exported to {collector.url}/in: ")
+    assert "400" in begun.getMessage()
+    assert over.getMessage() == f"traces are exported to {collector.url}/in again; 3 spans were lost"
+    assert "planted" not in caplog.text
+
+
+async def test_the_log_says_what_was_lost_to_a_collector_that_never_came_back(export, unused_tcp_port, caplog):
+    url = f"http://127.0.0.1:{unused_tcp_port}/in"
+    more = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{url}?key=planted", "OTEL_EXPORTER_OTLP_TIMEOUT": "0.2"}
+    house = await export(url, **more)
+    for lost in (1, 2):
+        await house.ask()
+        await house.lost("failed", lost)
+    await house.sink.stop()
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(said) == 2
+    assert said[0].startswith(f"traces cannot be exported to {url}: ")
+    assert said[1].endswith("; 2 spans were lost")
+    assert "planted" not in caplog.text
+
+
 async def test_waiting_spans_are_bounded_and_each_that_is_lost_is_counted(export):
     async with collecting(hanging=True) as collector:
         house = await export(
@@ -326,7 +364,8 @@ async def test_a_failed_export_leaves_nothing_in_memory(unused_tcp_port, caplog)
     gc.disable()  # as good as while serving, where it looks seldom
     try:
         exporter = OTLPSpanExporter(endpoint=f"http://127.0.0.1:{unused_tcp_port}/v1/traces", timeout=0.2)
-        outbox = Outbox(exporter, lambda why, count: lost.update({why: count}), batching({}))
+        trouble = Trouble("http://127.0.0.1")
+        outbox = Outbox(exporter, lambda why, count: lost.update({why: count}), batching({}), trouble=trouble)
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(outbox)
         for _ in range(50):

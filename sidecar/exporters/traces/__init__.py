@@ -7,6 +7,7 @@ Only with an endpoint in the environment is any of this loaded but `environment`
     sampling.py      which spans are kept
     spans.py         from a record to spans
     outbox.py        from spans to the collector: bounded, counted, never waited for
+    trouble.py       what the log says of a collector that takes none
     sink.py          the sink of the ledger that joins them, and the exemplars
 """
 

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from typing_extensions import override
 
 from sidecar.exporters.traces.environment import Batching
+from sidecar.exporters.traces.trouble import Trouble
 
 # Why spans were lost, and how many; called on the event loop.
 Lost = Callable[[str, int], None]
@@ -24,8 +25,9 @@ Lost = Callable[[str, int], None]
 class _Counted(SpanExporter):
     """An exporter that counts what it is given, what it got rid of and what it failed at. Runs in the thread."""
 
-    def __init__(self, exporter: SpanExporter, failed: Callable[[int], None]) -> None:
+    def __init__(self, exporter: SpanExporter, trouble: Trouble, failed: Callable[[int], None]) -> None:
         self._exporter = exporter
+        self._trouble = trouble
         self._failed = failed
         self.taken = 0
         self.done = 0
@@ -38,7 +40,10 @@ class _Counted(SpanExporter):
             result = self._exporter.export(spans)
         finally:
             self.done += len(spans)
-            if result is not SpanExportResult.SUCCESS:
+            if result is SpanExportResult.SUCCESS:
+                self._trouble.worked()
+            else:
+                self._trouble.failed(len(spans))
                 self._failed(len(spans))
         if result is not SpanExportResult.SUCCESS:
             # The exporter leaves its error and the whole batch in a cycle of tracebacks, a megabyte and more, and the
@@ -49,15 +54,17 @@ class _Counted(SpanExporter):
     @override
     def shutdown(self) -> None:
         self._exporter.shutdown()
+        self._trouble.listen_no_more()
 
 
 class Outbox(SpanProcessor):
     """Takes spans on the event loop, and loses those that are more than may wait."""
 
-    def __init__(self, exporter: SpanExporter, lost: Lost, batching: Batching) -> None:
+    def __init__(self, exporter: SpanExporter, lost: Lost, batching: Batching, *, trouble: Trouble) -> None:
         self._loop = asyncio.get_running_loop()
         self._lost = lost
-        self._counted = _Counted(exporter, self._failed)
+        self._trouble = trouble
+        self._counted = _Counted(exporter, trouble, self._failed)
         self._batches = BatchSpanProcessor(
             self._counted,
             max_queue_size=batching.waiting,
@@ -66,6 +73,7 @@ class Outbox(SpanProcessor):
         )
         self._waiting = batching.waiting
         self._put = 0
+        trouble.listen()
 
     @override
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -93,6 +101,7 @@ class Outbox(SpanProcessor):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await ended.wait()
+        self._trouble.end()
         left = self._put - self._counted.done
         if left:
             self._lost("shutdown", left)

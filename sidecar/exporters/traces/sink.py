@@ -16,6 +16,7 @@ from sidecar.exporters.traces.environment import batching, kubernetes
 from sidecar.exporters.traces.outbox import Outbox
 from sidecar.exporters.traces.sampling import KeepRemarkable
 from sidecar.exporters.traces.spans import Spans
+from sidecar.exporters.traces.trouble import Trouble
 from sidecar.ledger import Record
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Traces:
             OTLPSpanExporter(endpoint=self._endpoint),
             lambda reason, count: self._dropped("span", reason, count),
             batching(self._environment),
+            trouble=Trouble(self._endpoint),
         )
         provider = TracerProvider(resource=resource(self._environment), shutdown_on_exit=False)
         # The provider has read OTEL_TRACES_SAMPLER: that decides where nobody calls.
