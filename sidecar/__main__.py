@@ -187,6 +187,7 @@ def serve(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    logging.getLogger("urllib3").setLevel(logging.INFO)  # below it, it tells whole URLs, and what is secret in them
     try:
         return run_loop(serve_until_stopped(config))
     except OSError as error:

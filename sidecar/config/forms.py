@@ -31,6 +31,7 @@ _HOST = r"(?:\[[^\]/?#@]*\]|[^\[\]/?#@:,]*)(?::[0-9]*)?"
 _POSTGRES_URL = re.compile(rf"[a-z]+://(?:[^/?#]*@)?{_HOST}(?:,{_HOST})*(?:/[^?#@]*)?(?:\?[^#]*)?")
 _PASSWORD = re.compile(r"(//[^/?#@:]*:).*@")  # up to the last @, for what is before it may be a part of the password
 _SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:password|secret|token|api[-_]?key)[^=&]*=)[^&#]*", re.IGNORECASE)
+_IN_QUERY = re.compile(r"((?:^|&)(?:[^=&#]*=)?)[^&#]+")
 BYTES = {"": 1, "k": 1_000, "m": 1_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
@@ -116,8 +117,15 @@ def sqlite_path(url: str) -> Path:
 
 
 def masked(url: str) -> str:
-    """The URL as it may be shown: passwords replaced, in the query too, and where a `/` in one breaks the URL."""
-    return _SECRET_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
+    """The URL as it may be shown: passwords replaced, in the query too, and where a `/` in one breaks the URL.
+
+    What a journal's query is made of is known; of any other, each value may be a secret.
+    """
+    url = _PASSWORD.sub(r"\1***@", url)
+    if url.startswith((*POSTGRES, "sqlite:")):
+        return _SECRET_IN_QUERY.sub(r"\1***", url)
+    place, mark, query = url.partition("?")
+    return place + mark + _IN_QUERY.sub(r"\1***", query)
 
 
 def http_url(value: Any) -> str:

@@ -27,6 +27,7 @@ SECRETS = {
     "url": "planted-4716-password-in-a-url",
     "content": "planted-4717-content-of-an-item",
     "exporter": "planted-4718-header-of-the-collector",
+    "query": "planted-4719-key-in-the-query-of-a-url",
 }
 
 
@@ -73,6 +74,7 @@ def settings(tmp_path, collector):
         admin_tokens = ["{tmp_path}/tokens"]
         telemetry_web_config = "{tmp_path}/web.yml"
         downstream = "{collector.replace("://", f"://user:{SECRETS['url']}@")}"
+        downstream_logs = "{collector}/in/logs?key={SECRETS["query"]}"
         downstream_headers = "api-key={SECRETS["downstream"]}"
         log_level = "debug"
         """
@@ -81,7 +83,7 @@ def settings(tmp_path, collector):
     environment = {
         **own,
         "PYTHONASYNCIODEBUG": "1",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector}/v1/traces?key={SECRETS['query']}",
         "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={SECRETS['exporter']}",
     }
     return ("--config", str(tmp_path / "sidecar.toml")), environment
@@ -129,6 +131,7 @@ def use(urls):
             yield call("GET", f"{api}/v1/sessions/s1{path}", Authorization=token)
         yield call("POST", f"{urls['otlp']}/v1/traces", b"{}", **sent)
         yield call("POST", f"{urls['otlp']}/v1/traces", b"nonsense", **sent)
+        yield call("POST", f"{urls['otlp']}/v1/logs", b"{}", **sent)
     for password in (SECRETS["password"], SECRETS["stranger"]):
         import base64
 
@@ -160,7 +163,7 @@ def test_no_secret_is_in_answers_logs_metrics_traces_arguments_or_what_is_forwar
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate(timeout=30)
     assert [answer[:3] for answer in answers[:3]] == ["201", "200", "200"]
-    assert {answer[:3] for answer in answers[12:24]} == {"401"}
+    assert {answer[:3] for answer in answers[13:26]} == {"401"}
     assert found("".join(answers)) == []
     assert found(out + err) == []
     assert len(err.splitlines()) >= 2
@@ -173,6 +176,10 @@ def test_no_secret_is_in_answers_logs_metrics_traces_arguments_or_what_is_forwar
     forwarded = [each for each in Collector.took if b"token_budget." not in each[2]]
     assert traces
     assert forwarded
+    assert {path.partition("?")[0] for path, *_ in Collector.took if SECRETS["query"] in path} == {
+        "/v1/traces",
+        "/in/logs",
+    }
     for _, headers, body in traces:
         assert found(headers + body.decode("latin-1")) == ["exporter"]
     for _, headers, body in forwarded:
@@ -188,13 +195,14 @@ def test_no_secret_is_in_what_is_told_of_good_and_bad_settings(settings, tmp_pat
         run("check-config", *flags, environment={**environment, "TOKEN_BUDGET_JOURNAL": journal.replace("q", "k")}),
         run("check-config", environment={**environment, "TOKEN_BUDGET_DOWNSTREAM_HEADERS": SECRETS["downstream"]}),
         run("check-config", environment={**environment, "TOKEN_BUDGET_DOWNSTREAM": f"ftp://u:{SECRETS['url']}@x"}),
+        run("check-config", environment={**environment, "TOKEN_BUDGET_DOWNSTREAM": f"ftp://x/?key={SECRETS['query']}"}),
     ]
     for name in ("tokens", "web.yml"):
         path = tmp_path / name
         path.write_text(path.read_text() + f"\n- {SECRETS['token']} and more: '\n")
         told.append(run("serve", *flags, environment=environment))
         path.write_text(SECRETS["token"] if name == "tokens" else "")
-    assert [each.returncode for each in told] == [0, 2, 2, 2, 1, 1]
+    assert [each.returncode for each in told] == [0, 2, 2, 2, 2, 1, 1]
     assert found("".join(each.stdout + each.stderr for each in told)) == []
 
 
