@@ -27,7 +27,9 @@ from sidecar.receivers.otlp.windows import Window, observe, shows
 from sidecar.receivers.otlp.wire import Record
 
 SLICE = 256  # observations carried out together; between two slices others get the event loop
-WINDOWS = 2_000  # sessions remembered; what is forgotten is taken up again from the ledger
+# Sessions remembered, and for how many seconds of silence; what is forgotten is taken up again from the ledger.
+WINDOWS = 2_000
+SILENT = 3_600.0
 
 
 @dataclass(slots=True)
@@ -154,8 +156,16 @@ class Reader:
         for id in sessions:
             self._windows.pop(id, None)
 
+    def _forget_silent(self, now: float) -> None:
+        while self._windows:
+            id, window = next(iter(self._windows.items()))
+            if window.used > now - SILENT:
+                return
+            del self._windows[id]
+
     def _asks(self, routed: Sequence[Placed], sessions: dict[str, Session | None]) -> list[Ask]:
         now = self._clock()
+        self._forget_silent(now)
         known = {id: Known.of(session) for id, session in sessions.items()}
         asks: list[Ask | None] = []
         # That a call's output stays need not be told where the next call, which shows it, has come with it.
@@ -165,6 +175,7 @@ class Reader:
             if isinstance(observation, Call) and self._traces.is_repeated(observation):
                 continue
             window = self._window(id, sessions[id], observation)
+            window.used = now
             state = known[id]
             if not state.open and opens(observation):
                 session = sessions[id]

@@ -36,9 +36,11 @@ class Window:
     `last_at`: when its last call ended; `stayed`: that call's output is known to stay. `authority`: the emitter and the
     signal that speak for it. `told_total`: its size is known, not guessed from its model.
     `interim`: the level that a command has just told in between two calls; who takes the command takes that too.
+    `used`: when something was last told of it, by the server's clock.
     """
 
     composition: Composition
+    used: float = 0.0
     last_at: float = 0.0
     last: Seen | None = None
     stayed: bool = False

@@ -5,6 +5,7 @@ import pytest
 from sidecar.app import make_app
 from sidecar.journal import JournalError
 from sidecar.ledger import Ledger
+from sidecar.receivers.otlp.reader import SILENT
 from sidecar.receivers.otlp.traces import Bounds, Traces
 from sidecar.receivers.otlp.wire import Record
 
@@ -104,6 +105,19 @@ def test_a_trace_is_forgotten_after_its_time_but_not_whose_conversation_it_is(st
     assert remembered(traces) == []
     traces.note(span("mine", "b"), None)
     assert traces._known("mine").session == "my-session"
+
+
+async def test_a_silent_conversation_goes_on_where_the_ledger_has_it(otlp, story):
+    await otlp.spans(story.chat(1000))
+    await otlp.spans(story.chat(1500))
+    reader = otlp.app.otlp._reader
+    now = reader._clock() + SILENT
+    reader._clock = lambda: now
+    await otlp.spans(story.chat(200, conversation="another"))
+    assert list(reader._windows) == ["another"]
+    await otlp.spans(story.chat(1800))
+    assert await otlp.level("c1") == 1800
+    assert await otlp.calls("c1") == 3
 
 
 async def test_more_than_may_wait_does_not_wait(telemetry_to, settings, story):
