@@ -162,6 +162,16 @@ async def test_output_is_in_the_level_once_it_is_known_to_stay_and_without_its_r
     assert await otlp.calls("c1") == 2
 
 
+async def test_that_output_stays_is_not_told_where_the_next_call_shows_it_at_once(otlp, story):
+    """Two calls with a tool between them in one payload are two levels; a lower one hides nothing."""
+    tool = {"gen_ai__operation__name": "execute_tool", "gen_ai__conversation__id": "c1"}
+    first, between, second = story.chat(1000, output=50), story.span(**tool), story.chat(1050)
+    await otlp.spans(first, between, second)
+    assert [each["total"] for each in await otlp.entries("c1", "usage_reported")] == [1000, 1050]
+    await otlp.spans(story.span(**tool), story.chat(1059))
+    assert [each.get("total") for each in await otlp.entries("c1", "usage_reported")][2:] == [None, 1059]
+
+
 async def test_a_call_that_failed_says_nothing_even_with_content(otlp, story):
     messages = '[{"role":"user","parts":[{"type":"text","content":"' + "word " * 500 + '"}]}]'
     await otlp.spans(story.chat(None, error=True, error__type="429", gen_ai__input__messages=messages))
