@@ -10,6 +10,7 @@ from sidecar.budget.errors import Invalid
 from sidecar.budget.policy import COMPONENTS, AdaptPolicy, Component, Policy
 from sidecar.budget.ratio import exact
 
+MILLION = 1_000_000
 TOLERANCE = Fraction(1, 1_000_000)  # by which the sum of given shares may miss 1
 
 
@@ -39,6 +40,11 @@ def _split(total: int, shares: tuple[float, ...]) -> tuple[int, ...]:
     for place in by_remainder[: total - sum(tokens)]:
         tokens[place] += 1
     return tuple(tokens)
+
+
+def shown(shares: Mapping[Component, float]) -> dict[Component, float]:
+    """Shares as they are told: with at most six digits, and so that what is written down still sums to 1."""
+    return {name: parts / MILLION for name, parts in split(MILLION, shares).items()}
 
 
 def split_beside(total: int, shares: Mapping[Component, float], taken: Mapping[Component, int]) -> dict[Component, int]:

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Literal
 
 from sidecar.budget.adapting import Steadied, adapt
-from sidecar.budget.allocation import adjust_shares
+from sidecar.budget.allocation import adjust_shares, shown
 from sidecar.budget.commands import AdjustShares, CleanUp, CompleteTask, ComponentHistory, PlanTasks
 from sidecar.budget.entries import Learned, SharesAdjusted, TaskCompleted, TasksPlanned
 from sidecar.budget.errors import Invalid, NotFound
@@ -122,7 +122,7 @@ def adjust(turn: Turn, command: AdjustShares) -> AdjustmentReply:
             )
         )
     turn.check_targets()
-    return {"before": before, "after": dict(after), "reasons": dict(reasons), "directives": []}
+    return {"before": shown(before), "after": shown(after), "reasons": dict(reasons), "directives": []}
 
 
 def adjust_if_due(turn: Turn, interval: float | None) -> bool:

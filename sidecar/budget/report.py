@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from itertools import islice
 
+from sidecar.budget.allocation import shown
 from sidecar.budget.cleanup import reasons
 from sidecar.budget.items import Item
 from sidecar.budget.policy import ComponentPolicy, Target
@@ -71,7 +72,7 @@ def report(session: Session, *, idle: bool = False) -> Report:
             "target": _target(session.policy.overall_target),
         },
         "forecast": session.forecast(),
-        "shares": dict(session.shares),
+        "shares": shown(session.shares),
         "provider_ratio": session.believed_ratio,
         "source": session.source,
     }

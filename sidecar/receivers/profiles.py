@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.hdrs import ACCEPT
 
 from sidecar.access.guard import Admit, admit_all
+from sidecar.budget.allocation import shown
 from sidecar.budget.errors import NotFound
 from sidecar.budget.policy import COMPONENTS
 from sidecar.budget.prediction import factors
@@ -72,7 +73,7 @@ def profile_reply(agent: str, profile: Profile) -> ProfileReply:
     """What is known of an agent, in the numbers that its next session starts from."""
     return {
         "agent": agent,
-        "shares": None if profile.shares is None else {name: profile.shares[name] for name in COMPONENTS},
+        "shares": None if profile.shares is None else shown(profile.shares),
         "preset": profile.preset if profile.shares is not None else None,
         "calibration": factors(profile),
         "tasks": len(profile.tasks),

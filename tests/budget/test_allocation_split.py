@@ -1,12 +1,13 @@
 """The division of a window into whole tokens: exact, by largest remainder."""
 
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.budget.allocation import check_shares, split
+from sidecar.budget.allocation import check_shares, shown, split
 from sidecar.budget.errors import Invalid
 from sidecar.budget.policy import COMPONENTS, Component
 from sidecar.budget.presets import STANDARD
@@ -88,6 +89,22 @@ def test_shares_in_whole_percents_are_split_as_if_by_hand(total, percents):
 
 
 # What shares may be
+
+
+@given(st.lists(st.floats(0.05, 1.0), min_size=5, max_size=5))
+def test_shares_are_told_with_six_digits_which_are_still_shares(weights):
+    """What is written down sums to 1 in decimals, is no further off than its last digit, and may be sent back."""
+    shares = shares_of(*[weight / sum(weights) for weight in weights])
+    told = shown(shares)
+    assert sum(Decimal(str(share)) for share in told.values()) == 1
+    assert all(-Decimal(str(share)).as_tuple().exponent <= 6 for share in told.values())
+    assert all(abs(told[name] - share) < 1e-6 for name, share in shares.items())
+    assert check_shares(told) == told
+
+
+def test_no_share_is_told_with_what_floats_leave_behind():
+    shares = shares_of(0.1, 0.1 + 0.2, 0.25 - 0.05, 0.15, 0.25)
+    assert list(shown(shares).values()) == [0.1, 0.3, 0.2, 0.15, 0.25]
 
 
 def test_good_shares_come_back_in_the_order_of_the_table():
