@@ -148,7 +148,8 @@ class Reader:
             if observation.agent != main:
                 part = observation.agent
         if part is None:
-            return Placed(observation, session, parent)
+            same = session == placed.session and parent == placed.parent
+            return placed if same else Placed(observation, session, parent)
         return Placed(observation, session_name(f"{session}.{part}"), session)
 
     def _forget(self, sessions: Iterable[str]) -> None:
@@ -181,9 +182,9 @@ class Reader:
                 session = sessions[id]
                 if not self._auto_open or (session is not None and observation.at <= session.clock):
                     continue  # late news of a session that is over
-                command = open_command(observation, parent=each.parent, now=now, set_total=self._set_total)
-                asks.append(_ask(id, command, observation))
-                state.opened(command)
+                opening = open_command(observation, parent=each.parent, now=now, set_total=self._set_total)
+                asks.append(_ask(id, opening, observation))
+                state.opened(opening)
             for command in observe(window, observation, state, self._calibration, now=now):
                 place, level = interim.pop(id, (None, 0))
                 if place is not None and shows(command, level):

@@ -223,5 +223,6 @@ class Traces:
 
 def _order(placed: Placed) -> tuple[float, bool, float]:
     observation = placed.observation
-    call = isinstance(observation, Call)
-    return observation.at, not call, -(observation.start if call else observation.at)
+    if isinstance(observation, Call):
+        return observation.at, False, -observation.start
+    return observation.at, True, -observation.at

@@ -116,7 +116,7 @@ def told(pairs: Sequence[bytes], left: Iterator[None]) -> Told:
         said = _told[pair] if pair in _told else _tell(pair, left)
         if said is not None:
             meaning, rank, value = said
-            if rank <= ranks.get(meaning, rank):
+            if meaning not in found or rank <= ranks[meaning]:
                 found[meaning], ranks[meaning] = value, rank
     return found
 
