@@ -15,7 +15,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 SOURCES := $(wildcard sidecar dashboards helm/*.py helm/*/files/*.py tests)
 
-.PHONY: help venv test demo lint format bench peers crash agents fuzz soak sbom chart dashboards reference lock image backends release tools clean
+.PHONY: help venv test demo lint format bench peers crash agents fuzz soak sbom chart dashboards reference lock image backends release tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -98,9 +98,8 @@ lock: .venv/dev.stamp ## choose the versions that the image is built from, with 
 	mv requirements.txt.new requirements.txt
 	mv requirements-build.txt.new requirements-build.txt
 
-image: .venv/dev.stamp ## build the real image, run it as a pod would, and measure it (root and Debian; two minutes)
-	@$(call apt_install,buildah podman runc debootstrap,buildah podman runc debootstrap)
-	$(BIN)/python -m pytest -m image tests/kubernetes/image $(ARGS)
+image: .venv/dev.stamp image-tools ## build the real image, run it as a pod would, and measure it (root and Debian; two minutes)
+	@$(BIN)/python -m pytest -m image tests/kubernetes/image $(ARGS)
 
 # In an environment of its own: it pins much of what it needs. Downloading it takes minutes, so it is not among all tests.
 backends: .venv/dev.stamp ## find our traces in a real Phoenix (installs it: 850 MB, some minutes)
@@ -116,11 +115,11 @@ release: .venv/dev.stamp ## build dist/, and try the same in clean environments 
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 
-tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager, chromium
-	@$(call apt_install,promtool prometheus,prometheus)
-	$(call apt_install,amtool prometheus-alertmanager,prometheus-alertmanager)
-	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call apt_install,initdb,postgresql); }
-	$(call apt_install,chromium,chromium)
+tools: ## install the programs that tests run: promtool, amtool, prometheus, alertmanager, PostgreSQL, chromium
+	@$(call apt_install,promtool prometheus amtool prometheus-alertmanager initdb chromium,prometheus prometheus-alertmanager postgresql chromium)
+
+image-tools:
+	@$(call apt_install,buildah podman runc debootstrap,buildah podman runc debootstrap)
 
 clean: ## remove what the targets above made
 	@rm -rf .venv .venv-backends .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -135,7 +134,7 @@ clean: ## remove what the targets above made
 
 .venv/dev.stamp: pyproject.toml | .venv/bin/python
 	@echo "Installing the sidecar and its development tools into .venv (about a minute)"
-	$(PIP) install -e '.[dev]'
+	$(PIP) install --no-compile -e '.[dev]'  # half of it is never imported; the rest is compiled when it is
 	touch $@ .venv/run.stamp
 
 .venv/bin/python:
@@ -157,12 +156,16 @@ clean: ## remove what the targets above made
 # $(call apt_install,PROGRAMS,PACKAGES): install PACKAGES where one of PROGRAMS is missing and this machine lets us.
 # Never fails: what cannot run for want of a program says so itself (tests skip with "MISSING TOOL:").
 define apt_install
-missing=""; for program in $(1); do command -v "$$program" >/dev/null || missing="$$missing $$program"; done; \
+missing=""; for program in $(1); do \
+    command -v "$$program" >/dev/null || ls /usr/lib/postgresql/*/bin/"$$program" >/dev/null 2>&1 || missing="$$missing $$program"; \
+done; \
 if [ -n "$$missing" ]; then \
     if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
         echo "Installing $(2)"; \
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); } \
-            </dev/null >/dev/null || echo "!!! apt-get could not install $(2)" >&2; \
+        export DEBIAN_FRONTEND=noninteractive; install="apt-get install -y -qq --no-install-recommends"; \
+        { apt-get update -qq && $$install $(2); } </dev/null >/dev/null || for package in $(2); do \
+            $$install "$$package" </dev/null >/dev/null || echo "!!! apt-get could not install $$package" >&2; \
+        done; \
     else \
         echo "!!! Not found:$$missing. Install $(2) to run everything (root with apt-get would do it here)." >&2; \
     fi; \
