@@ -25,7 +25,7 @@ class _Line:
 
 
 class Lines:
-    """The lines of all sessions for which something waits. `agent_of` says whose a session is."""
+    """The lines of all sessions for which something waits: `count` in all. `agent_of` says whose a session is."""
 
     def __init__(self, agent_of: Callable[[SessionId], str]) -> None:
         self._agent_of = agent_of
@@ -33,10 +33,10 @@ class Lines:
         self._rounds: dict[str, deque[SessionId]] = {}  # an agent's sessions, the one whose turn it is first
         self._agents: deque[str] = deque()  # the agent whose turn it is first
         self._left = IN_A_ROW  # of the session whose turn it is
-        self._count = 0
+        self.count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def __iter__(self) -> Iterator[Waiting]:
         for line in self._lines.values():
@@ -58,7 +58,7 @@ class Lines:
         if line is None:
             return 0
         others = len(self._agents) * len(self._rounds[line.agent])
-        return min(self._count, len(line.waiting) * others)
+        return min(self.count, len(line.waiting) * others)
 
     def longest(self) -> SessionId:
         """The session for which most waits; something must."""
@@ -71,7 +71,7 @@ class Lines:
         if line is None:
             line = self._form(session)
         line.waiting.append(waiting)
-        self._count += 1
+        self.count += 1
 
     def take(self, most: int = 1) -> list[Waiting]:
         """Take those that are next, all of one session whose turn it is, at most so many; there must be one."""
@@ -79,7 +79,7 @@ class Lines:
         line = self._lines[session].waiting
         count = min(most, self._left, len(line))
         taken = [line.popleft() for _ in range(count)]
-        self._count -= count
+        self.count -= count
         self._left -= count
         if not line:
             self._dissolve(session)
@@ -98,7 +98,7 @@ class Lines:
         """Take the last one that waits for the session; there must be one."""
         line = self._lines[session].waiting
         waiting = line.pop()
-        self._count -= 1
+        self.count -= 1
         if not line:
             self._dissolve(session)
         return waiting
@@ -110,7 +110,7 @@ class Lines:
         if line is None:
             line = self._form(session)
         line.waiting.appendleft(waiting)
-        self._count += 1
+        self.count += 1
 
     def _form(self, session: SessionId) -> _Line:
         agent = self._agent_of(session)

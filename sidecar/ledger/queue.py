@@ -34,7 +34,7 @@ class Queue:
         self._woken = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return self._lines.count
 
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._lines)
@@ -52,11 +52,11 @@ class Queue:
         """
         refused: dict[SessionId, Overloaded] = {}
         if self._lines:
-            if len(self._lines) * self._seconds > self._longest * self._served:  # else nobody would wait for so long
+            if self._lines.count * self._seconds > self._longest * self._served:  # else nobody would wait for so long
                 refused = self._too_long({ask.session for ask in asks})
             if refused and all(ask.session in refused for ask in asks):
                 raise refused[asks[0].session]
-            missing = len(self._lines) + len(asks) - self._most
+            missing = self._lines.count + len(asks) - self._most
             if missing > 0:
                 self._make_room(missing, asks)
         batch = Batch(len(asks))
@@ -113,8 +113,8 @@ class Queue:
     async def gathered(self, enough: int) -> None:
         """Wait while each round of the event loop brings more, until there are enough: they all share one commit."""
         before = 0
-        while before < len(self._lines) < enough:
-            before = len(self._lines)
+        while before < self._lines.count < enough:
+            before = self._lines.count
             await asyncio.sleep(0)
 
     def _too_long(self, sessions: set[SessionId]) -> dict[SessionId, Overloaded]:
@@ -125,7 +125,7 @@ class Queue:
 
     def _make_room(self, missing: int, asks: Sequence[Ask]) -> None:
         """Let the longest line give way, if it is one of those that take the room from others. Else `Overloaded`."""
-        count, longest = len(self._lines), self._lines.longest()
+        count, longest = self._lines.count, self._lines.longest()
         own = Counter(ask.session for ask in asks)
         most = max(self._lines.of(session) + more for session, more in own.items())
         if self._lines.of(longest) - missing < max(IN_A_ROW, most):

@@ -7,14 +7,14 @@ journal, and until the journal takes writes again, commands are refused before t
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sidecar.budget.commands import Command, LapseLeases
 from sidecar.budget.decide import Defaults
 from sidecar.budget.session import Session
 from sidecar.journal import Journal, JournalError, Outcome, SessionId, StoreAway
 from sidecar.ledger.contention import Contention
-from sidecar.ledger.contract import Ask, Limits, Record, Reply, Sink
+from sidecar.ledger.contract import Ask, Limits, Reply, Sink
 from sidecar.ledger.deciding import Decider
 from sidecar.ledger.outage import Outage
 from sidecar.ledger.profiles import Profiles
@@ -182,22 +182,20 @@ class Writer:
                     _log.exception("the journal could not be given a turn's entries")
                 outcomes.update(dict.fromkeys(turn.changes, error))
             if self._on_append is not None:
-                failed = any(isinstance(outcome, Exception) for outcome in outcomes.values())
-                self._on_append(self._stopwatch() - begun, turn.entries(), not failed)
+                lost = any(isinstance(outcome, Exception) for outcome in outcomes.values())
+                self._on_append(self._stopwatch() - begun, turn.entries(), not lost)
             await self._profiles.settle()
         if self._journal.shared:
             await self._look_at_unchanged(turn, outcomes)
+        failed = {id: outcome for id, outcome in outcomes.items() if outcome != "stored"}
         # What was decided on a copy leaves what is in memory as it was; all other sessions are to be read again.
-        moved = [
-            id
-            for id, outcome in outcomes.items()
-            if outcome != "stored" and not (outcome == "conflict" and id in self._contested)
-        ]
+        moved = [id for id, outcome in failed.items() if not (outcome == "conflict" and id in self._contested)]
         self._residents.suspect(moved, now=turn.now)
-        for id, outcome in outcomes.items():
+        for id, outcome in failed.items():
             if outcome == "conflict":
+                self.conflicts += 1
                 self._contested.conflict(id, turn.now)
-        self._answer(turn, outcomes)
+        self._answer(turn, failed)
 
     async def _look_at_unchanged(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
         """What was decided without an entry stands only if the session has not moved on elsewhere."""
@@ -215,10 +213,10 @@ class Writer:
             if (heads[id].version if id in heads else 0) != (0 if session is None else session.version):
                 outcomes[id] = "conflict"
 
-    def _answer(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
+    def _answer(self, turn: Turn, failed: Mapping[SessionId, Outcome | Exception]) -> None:
+        """Publish and answer. `failed`: the sessions of which nothing was stored, and why."""
         again: list[Waiting] = []
         placed: set[SessionId] = set()
-        failed = {id: outcome for id, outcome in outcomes.items() if outcome != "stored"}
         for decided in turn.decided:
             waiting, decision = decided.waiting, decided.outcome
             id = waiting.ask.session
@@ -234,9 +232,13 @@ class Writer:
                     placed.add(id)
                     if id in turn.changes and not self._outage.is_astray(id):
                         self._on_grown(session)
-                self._publish(decided.record(decision, session, turn.now))
+                record = decided.record(decision, session, turn.now)
+                for sink in self._sinks:
+                    try:
+                        sink.publish(record)
+                    except Exception:  # noqa: BLE001 - what is durable is answered, whoever cannot show it
+                        _log.exception("a sink could not take a record")
                 waiting.answer(Reply(decision.reply, decision.created, decision.duplicate))
-        self.conflicts += sum(outcome == "conflict" for outcome in failed.values())
         self._queue.put_back(again)
 
     def _fail(self, waiting: Waiting, outcome: Outcome | Exception) -> bool:
@@ -259,13 +261,6 @@ class Writer:
         """When the session was last heard of; to look at it is not to hear of it."""
         seen = self._residents.seen(id) if isinstance(command, LapseLeases) else None
         return now if seen is None else seen
-
-    def _publish(self, record: Record) -> None:
-        for sink in self._sinks:
-            try:
-                sink.publish(record)
-            except Exception:  # noqa: BLE001 - what is durable is answered, whoever cannot show it
-                _log.exception("a sink could not take a record")
 
     def _go_down(self, error: JournalError) -> None:
         """Refuse what waits and what comes, until the journal takes writes again."""

@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import web
 from pydantic import Field
 
-from sidecar.budget.commands import EVENTS, Command, Name, StopAtFirst
+from sidecar.budget.commands import EVENTS, Name, StopAtFirst
 from sidecar.journal import JournalError
 from sidecar.ledger import Ask, Ledger, Origin, Overloaded, Tally
 from sidecar.receivers.answers import answer
@@ -192,13 +192,8 @@ class EventsApi:
                     batch.results.append({"index": index, **reply.body})
 
     def _ask(self, event: Event, origin: Origin) -> Ask:
-        return Ask(
-            session=event.session,
-            command=cast("Command", event),
-            origin=origin,
-            answered=event.type in ANSWERED,
-            auto_open=self._auto_open,
-        )
+        command: Any = event
+        return Ask(event.session, command, origin, event.type in ANSWERED, self._auto_open)
 
 
 def split_lines(body: bytes, limit: int) -> Sequence[bytes]:
