@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from sidecar.budget.items import Item, Kind
+from sidecar.budget.known import Known
 from sidecar.budget.overlay import Overlay
 from sidecar.budget.policy import CleanupPolicy, Policy, Step
 
@@ -59,16 +60,15 @@ def past(held: Overlay, step: Step) -> Sequence[Item]:
     age, now = AGES[step], held.now
     after: float = getattr(held.policy.cleanup, age.after)
     calls = _calls(held, age) if held.call else None  # a session that shows no calls goes by the hour alone
-    if calls is None and held.oldest.get(step, -inf) + after >= now:
+    if calls is None and held.known.oldest.get(step, -inf) + after >= now:
         return ()  # known without a look at any item
     concerned, oldest = _concerned(held, step)
-    time = _TIME[age.since]
     if calls is not None:
-        call, last = _CALL[age.since], held.call - calls
+        time, call, last = _TIME[age.since], _CALL[age.since], held.call - calls
         return [item for item in concerned if call(item) <= last or time(item) + after < now]
     if oldest + after >= now:  # mostly nothing is due, and the oldest says so
         return ()
-    return [item for item in concerned if time(item) + after < now]
+    return [item for item, at in zip(concerned, _times(concerned, age.since), strict=True) if at + after < now]
 
 
 def _calls(held: Overlay, age: Age) -> int | None:
@@ -89,8 +89,8 @@ def next_due(held: Overlay) -> float | None:
             concerned, oldest = _concerned(held, step)
             threshold = oldest + after
             if threshold < now:
-                time = _TIME[AGES[step].since]
-                threshold = min((at for each in concerned if (at := time(each) + after) >= now), default=inf)
+                later = [at for since in _times(concerned, AGES[step].since) if (at := since + after) >= now]
+                threshold = min(later, default=inf)
             due = min(due, nextafter(threshold, inf))
     return due if due < inf else None
 
@@ -115,11 +115,6 @@ def next_due_call(held: Overlay) -> int | None:
     return min(dues, default=None)
 
 
-def nothing_yet(steps: Iterable[Step]) -> dict[Step, float]:
-    """What is known of the oldest item (as in `Held`) while there is none."""
-    return {step: inf for step in steps if step in AGES}
-
-
 def first_due_call(item: Item, policy: Policy) -> int | None:
     """As `first_due`, in model calls."""
     if item.pinned or not item.tokens:
@@ -138,10 +133,10 @@ def first_due_call(item: Item, policy: Policy) -> int | None:
     return min(dues, default=None)
 
 
-def first_due(item: Item, policy: Policy, oldest: dict[Step, float] | None = None) -> float | None:
+def first_due(item: Item, policy: Policy, known: Known | None = None) -> float | None:
     """The earliest time at which a threshold of age of its component's strategy could concern the item, if ever.
 
-    `oldest`: what is known of its component (as in `Held`), where the item is to be noted as well.
+    `known`: where the age of the item is to be noted as well.
     """
     if item.pinned or not item.tokens:
         return None
@@ -156,8 +151,8 @@ def first_due(item: Item, policy: Policy, oldest: dict[Step, float] | None = Non
             if (age.kinds and item.kind not in age.kinds) or not _fits(item, age, cleanup):
                 continue
             since: float = _TIME[age.since](item)
-            if oldest and since < oldest.get(step, -inf):
-                oldest[step] = since
+            if known is not None:
+                known.note(step, since)
             due = min(due, nextafter(since + getattr(cleanup, age.after), inf))
     return due if due < inf else None
 
@@ -176,18 +171,28 @@ def _concerned(held: Overlay, step: Step) -> tuple[Sequence[Item], float]:
     known = held.memo.get(step)
     if known is not None and known[0] == held.changes:
         return known[1:]
-    age = AGES[step]
-    found = held.of(*age.kinds)
-    if age.larger_than is not None:
-        size: int = getattr(held.policy.cleanup, age.larger_than)
-        found = [item for item in found if item.tokens > size and item.original_tokens is None]
-        if held.shrunk:
-            found = [item for item in found if item.id not in held.shrunk]
-    oldest: float = min(map(_TIME[age.since], found), default=inf)
+    age, gone, shrunk = AGES[step], held.gone, held.shrunk
+    if known is not None:  # items only leave during a run
+        found = [item for item in known[1] if item.id not in gone] if gone else known[1]
+    else:
+        found = held.of(*age.kinds)
+        if age.larger_than is not None:
+            size: int = getattr(held.policy.cleanup, age.larger_than)
+            found = [item for item in found if item.tokens > size and item.original_tokens is None]
+    if age.larger_than is not None and shrunk:
+        found = [item for item in found if item.id not in shrunk]
+    oldest = min(_times(found, age.since), default=inf)
     held.memo[step] = (held.changes, found, oldest)
     if not held.changes:  # as the items really are
-        held.oldest[step] = oldest
+        held.known.oldest[step] = oldest
     return found, oldest
+
+
+def _times(items: Sequence[Item], since: Literal["created_at", "last_accessed_at"]) -> list[float]:
+    """Since when the items' ages count; written out, at a third of what asking each by the field's name takes."""
+    if since == "created_at":
+        return [item.created_at for item in items]
+    return [item.last_accessed_at for item in items]
 
 
 def _ends_of_youth(held: Overlay) -> Iterable[float]:

@@ -4,13 +4,15 @@ A run decides and changes nothing: its actions become true when they are in the 
 they archive. So the same run serves an observed session, where it is only advice.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from itertools import count, repeat
+from typing import Literal, NamedTuple, TypeAlias
 
-from sidecar.budget.ages import first_due, first_due_call, next_due, next_due_call, nothing_yet
+from sidecar.budget.ages import AGES, first_due, first_due_call, next_due, next_due_call
 from sidecar.budget.entries import Action, Trigger
 from sidecar.budget.items import Item
+from sidecar.budget.known import Known, nothing_held
 from sidecar.budget.overlay import Overlay
 from sidecar.budget.policy import Component, Policy, Step
 from sidecar.budget.steps import ACTION, STEPS, own_reasons, reasons
@@ -21,13 +23,16 @@ __all__ = [
     "StepRun",
     "first_due",
     "first_due_call",
-    "nothing_yet",
+    "known_empty",
     "own_reasons",
     "reasons",
     "reclaimable",
     "run_cleanup",
     "zero",
 ]
+
+
+Change: TypeAlias = tuple[Item, int, int]  # an item with its sizes before and after
 
 
 class StepRun(NamedTuple):
@@ -65,6 +70,11 @@ class CleanupRun:
         return "freed" if self.tokens_freed else "noop"
 
 
+def known_empty(strategy: Sequence[Step]) -> Known:
+    """What is known of a component that holds nothing."""
+    return nothing_held(step for step in strategy if step in AGES)
+
+
 def zero() -> float:
     """A stopwatch that stands still: nothing here reads a clock of its own."""
     return 0.0
@@ -87,7 +97,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
     call: int = 0,
     reduce: int | None = None,
     done: Sequence[Action] = (),
-    oldest: dict[Step, float] | None = None,
+    known: Known | None = None,
     first_number: int | None = None,
     stopwatch: Callable[[], float] = zero,
 ) -> CleanupRun:
@@ -109,7 +119,7 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         call: the session's model calls so far; 0: it shows none, and age goes by the seconds alone.
         reduce: stop as soon as so many tokens are free, whatever the component's own bounds say; None: no such goal.
         done: what other runs of the same breath did already.
-        oldest: as in `Held`; brought up to date. None: nothing is known.
+        known: of the component's items, brought up to date. None: nothing is.
         first_number: the directive number of the first action, the others count on from there; None: no directives.
         stopwatch: seconds, for how long the run and its steps took.
     """
@@ -127,34 +137,19 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
         call=call,
         reduce=reduce,
         done=done,
-        oldest=oldest,
+        known=known,
     )
     strategy = policy.components[component].steps if steps is None else steps
     goal = reduce is not None or (extent or policy.cleanup.extent) == "goal"
     actions: list[Action] = []
     runs: list[StepRun] = []
     for step in strategy:
-        before, freed, begun = len(actions), 0, stopwatch()
-        action = ACTION[step]
-        for item, size, left in _changes(step, held, goal=goal):
-            freed += size - left
-            original = item.original_tokens
-            actions.append(
-                Action(
-                    step,
-                    action,
-                    item.id,
-                    item.kind,
-                    item.component,
-                    size,
-                    left,
-                    item.tokens if original is None else original,
-                    item.content,
-                    0 if first_number is None else first_number + len(actions),
-                )
-            )
-        if len(actions) > before:
-            runs.append(StepRun(step, len(actions) - before, freed, stopwatch() - begun))
+        begun = stopwatch()
+        changes = _changes(step, held, goal=goal)
+        if changes:
+            actions += _actions(step, changes, first_number and first_number + len(actions))
+            freed = sum([size - left for _, size, left in changes])
+            runs.append(StepRun(step, len(changes), freed, stopwatch() - begun))
     asked = bool(actions) or trigger != "manual"  # one that finds nothing, run by hand, leaves no mark behind
     return CleanupRun(
         component=component,
@@ -178,7 +173,7 @@ def reclaimable(  # noqa: PLR0913 - as `run_cleanup`
     used: int,
     allocated: int,
     call: int = 0,
-    oldest: dict[Step, float] | None = None,
+    known: Known | None = None,
 ) -> int:
     """The tokens that a manual cleanup of the component would free now (arguments as in `run_cleanup`)."""
     held = Overlay(
@@ -190,7 +185,7 @@ def reclaimable(  # noqa: PLR0913 - as `run_cleanup`
         used=used,
         allocated=allocated,
         call=call,
-        oldest=oldest,
+        known=known,
     )
     goal = policy.cleanup.extent == "goal"
     return sum(
@@ -198,16 +193,39 @@ def reclaimable(  # noqa: PLR0913 - as `run_cleanup`
     )
 
 
-def _changes(step: Step, held: Overlay, *, goal: bool) -> Iterator[tuple[Item, int, int]]:
-    """Carry out what a step proposes, as far as the rules over all steps allow: items with sizes before and after."""
+def _changes(step: Step, held: Overlay, *, goal: bool) -> list[Change]:
+    """Carry out what a step proposes, as far as the rules over all steps allow."""
+    changes: list[Change] = []
     if goal and held.satisfied():
-        return
+        return changes
     stub = held.policy.cleanup.stub_tokens
     for item, to in STEPS[step](held):
         if to is None:
-            for member in held.together(item) if item.tokens > stub else ():
-                yield member, held.remove(member), 0
+            if item.tokens > stub:
+                changes += [(member, held.remove(member), 0) for member in held.together(item)]
         elif held.shrink(item, to):
-            yield item, item.tokens, to
+            changes.append((item, item.tokens, to))
         if goal and held.satisfied():
-            return
+            break
+    return changes
+
+
+def _actions(step: Step, changes: Sequence[Change], first_number: int | None) -> list[Action]:
+    """What the step did as actions, in one go: there may be ten thousand of them."""
+    action = ACTION[step]
+    numbers = repeat(0) if first_number is None else count(first_number)
+    return [
+        Action(
+            step,
+            action,
+            item.id,
+            item.kind,
+            item.component,
+            size,
+            left,
+            item.tokens if item.original_tokens is None else item.original_tokens,
+            item.content,
+            number,
+        )
+        for (item, size, left), number in zip(changes, numbers, strict=False)
+    ]

@@ -26,12 +26,7 @@ def cleaned_up(session: Session, entry: CleanedUp) -> None:
     touched = [held for held in session.components.values() if held.items]
     for held in touched:
         integrate(held, session.clock)
-    components = session.components
-    for action in entry.actions:
-        held = components[action.component]
-        item = held.items.get(action.item)
-        if item is not None:
-            _act(session, held, item, action, answer)
+    _act(session, entry.actions, answer)
     for held in touched:
         held.unheld = max(held.unheld, -held.item_tokens)
         reckon(held)
@@ -39,24 +34,30 @@ def cleaned_up(session: Session, entry: CleanedUp) -> None:
     mark(held, held.used, entry.due, entry.due_call)
 
 
-def _act(session: Session, held: Held, item: Item, action: Action, answer: int) -> None:
-    id, number, after = action.item, action.number, action.tokens_after
-    former = None if after else item
-    if number:
-        session.issued = number
-        session.directives[number] = Directive(action, session.clock, answer, item.full, item.doc_tokens, former)
-        numbers = session.directed.get(id)
-        if numbers is None:
-            session.directed[id] = [number]
+def _act(session: Session, actions: Iterable[Action], answer: int) -> None:
+    components, directives, directed = session.components, session.directives, session.directed
+    at = session.clock
+    for action in actions:
+        id, number, after = action.item, action.number, action.tokens_after
+        held = components[action.component]
+        item = held.items.get(id)
+        if item is None:
+            continue
+        if number:
+            session.issued = number
+            directives[number] = Directive(action, at, answer, item.full, item.doc_tokens, None if after else item)
+            numbers = directed.get(id)
+            if numbers is None:
+                directed[id] = [number]
+            else:
+                numbers.append(number)
+            held.pending += action.tokens_before - after
+        if after:
+            held.item_tokens += after - item.tokens
+            _shrink(item, action)
         else:
-            numbers.append(number)
-        held.pending += action.tokens_before - after
-    if after:
-        held.item_tokens += after - item.tokens
-        _shrink(item, action)
-    else:
-        discard(session, held, item)
-        remember(session.gone, id, action.original_tokens, REMEMBERED_ARCHIVED)
+            discard(session, held, item)
+            remember(session.gone, id, action.original_tokens, REMEMBERED_ARCHIVED)
 
 
 def _shrink(item: Item, action: Action) -> None:
@@ -68,7 +69,7 @@ def _shrink(item: Item, action: Action) -> None:
     else:
         if action.action == "summarize":
             item.full = False
-        item.doc_tokens = min(item.doc_tokens, after)
+        item.doc_tokens = item.doc_tokens and min(item.doc_tokens, after)  # mostly there is none
     item.tokens = after
 
 
@@ -131,7 +132,7 @@ def undo(session: Session, entry: DirectivesUndone) -> None:
             resize(session, item.id, item.component, directive.tokens_before)
             _unshrink(item, directive)
             held = session.components[item.component]
-            first_due(item, held.rules, held.oldest)
+            first_due(item, held.rules, held.known)
         else:
             _undo_within_later(session, directive)
     _send_more(session, last)

@@ -7,8 +7,9 @@ after `integrate` has accounted for how things stood until then.
 from dataclasses import dataclass, field
 
 from sidecar.budget.items import Item
+from sidecar.budget.known import Known
 from sidecar.budget.pace import Pace
-from sidecar.budget.policy import ComponentPolicy, Policy, Status, Step
+from sidecar.budget.policy import ComponentPolicy, Policy, Status
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,8 +21,7 @@ class Held:
     (None: not above it), `due` when an age could next matter, `due_call` the same in model calls. `borrowed` is what it
     uses beyond its budget and the others lend it, `planned` what it will have admitted when the planned tasks have
     taken in all that was predicted. `area` integrates utilization over time since `since`.
-    `oldest` says, by step that goes by age, since when the age of the items that it concerns counts at the earliest
-    (a bound: none is older; absent: not known). It is no state but spares looks at all items, and is not kept.
+    `known` is no state, but spares looks at all items (budget/known.py).
     `used` (at least 0), `utilization` (above 1 when facts went over the budget, 0 of 0 is 0) and `above_target` follow
     from the sums; `reckon` keeps them, because a decision reads them many times and changes them once.
     """
@@ -50,7 +50,7 @@ class Held:
     since: float = 0.0
     changed_at: float = 0.0
     in_use: bool = False
-    oldest: dict[Step, float] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
 
     @property
     def available(self) -> int:

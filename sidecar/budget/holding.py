@@ -40,6 +40,8 @@ def put(session: Session, entry: ItemPut) -> None:
     held.items[item.id] = item
     held.item_tokens += item.tokens
     held.admitted += admitted
+    if held.known.kinds is not None:
+        held.known.kinds.add(item.kind)
     held.unheld = max(held.unheld, -held.item_tokens)
     if item.group is not None:
         session.groups.setdefault(item.group, {})[item.id] = None
@@ -76,7 +78,7 @@ def resize(session: Session, id: str, component: Component, tokens: int) -> None
     held.item_tokens += tokens - item.tokens
     item.tokens = tokens
     item.doc_tokens = min(item.doc_tokens, tokens)
-    first_due(item, held.rules, held.oldest)  # it may be large enough now for what passes over small ones
+    first_due(item, held.rules, held.known)  # it may be large enough now for what passes over small ones
     held.unheld = max(held.unheld, -held.item_tokens)
     reckon(held)
 
@@ -125,7 +127,7 @@ def _leave_group(session: Session, item: Item) -> None:
 
 
 def _due(held: Held, item: Item) -> None:
-    due = first_due(item, held.rules, held.oldest)
+    due = first_due(item, held.rules, held.known)
     if due is not None and (held.due is None or due < held.due):
         held.due = due
     call = first_due_call(item, held.rules) if held.rules.cleanup.counts_calls else None

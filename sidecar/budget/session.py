@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sidecar.budget.allocation import split, split_beside
-from sidecar.budget.cleanup import nothing_yet, reclaimable
+from sidecar.budget.cleanup import known_empty, reclaimable
 from sidecar.budget.commands import Source
 from sidecar.budget.entries import Action, Allocated, Opened
 from sidecar.budget.held import Held, integrate, ratio, reckon
@@ -259,7 +259,7 @@ class Session:
                     used=held.used,
                     allocated=held.allocated,
                     call=self.calls,
-                    oldest=held.oldest,
+                    known=held.known,
                 )
             else:
                 known[component] = None if self.mode == "observed" and held.used else 0
@@ -314,7 +314,7 @@ def fresh(id: str, opened: Opened, policy: Policy, *, version: int = 0) -> Sessi
                 since=opened.time,
                 changed_at=opened.time,
                 pace=Pace(usual=usual * USUAL_PARTS[name]),
-                oldest=nothing_yet(policy.components[name].steps),
+                known=known_empty(policy.components[name].steps),
             )
             for name in COMPONENTS
         },
@@ -327,7 +327,7 @@ def fresh(id: str, opened: Opened, policy: Policy, *, version: int = 0) -> Sessi
     return session
 
 
-_DERIVED = {"measured", "oldest", "policy", "rules"}  # caches, and what the preset's name stands for
+_DERIVED = {"known", "measured", "policy", "rules"}  # caches, and what the preset's name stands for
 
 
 def state_of(session: Session | None) -> Any:

@@ -142,7 +142,7 @@ class Turn:
             call=session.calls,
             reduce=reduce,
             done=done,
-            oldest=held.oldest,
+            known=held.known,
             first_number=None if session.mode == "observed" else session.issued + 1 + len(done),
             stopwatch=self.stopwatch,
         )

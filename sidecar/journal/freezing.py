@@ -24,7 +24,7 @@ from sidecar.journal import JournalError, Snapshot
 Raw: TypeAlias = dict[str, Any]
 
 # Not kept: what the preset's name stands for, and caches.
-_LEFT_OUT = {"policy", "rules", "measured", "oldest"}
+_LEFT_OUT = {"policy", "rules", "measured", "known"}
 
 
 def freeze(session: Session, *, written_at: float) -> Snapshot:

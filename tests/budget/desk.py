@@ -168,7 +168,7 @@ def hold_together(session: Session) -> None:
         waiting = [each for each in directives if each.component == name]
         assert held.pending == sum(each.tokens_before - each.tokens_after for each in waiting)
         assert min(held.used, held.available, held.pending, held.allocated, held.exhaustions) >= 0
-        assert_none_older(held)
+        assert_known(held)
         for id, item in held.items.items():
             ids[id] += 1
             assert (item.id, item.component) == (id, name)
@@ -188,9 +188,10 @@ def hold_together(session: Session) -> None:
     assert max(session.directives, default=0) <= session.issued
 
 
-def assert_none_older(held: Held) -> None:
-    """What spares a cleanup a look at all items is true: none that a step by age concerns is older than is known."""
-    for step, oldest in held.oldest.items():
+def assert_known(held: Held) -> None:
+    """What spares a cleanup a look at all items is true: no other kinds, and none older that a step by age concerns."""
+    assert held.known.kinds is None or held.known.kinds >= {item.kind for item in held.items.values()}
+    for step, oldest in held.known.oldest.items():
         age = AGES[step]
         size = 0 if age.larger_than is None else getattr(held.rules.cleanup, age.larger_than)
         for item in held.items.values():
