@@ -89,6 +89,16 @@ WAYS: dict[str, dict[str, Any]] = {
             "tokens": {"secretName": "tokens"},
         },
     },
+    "gateway-test": {
+        **GATEWAY_ALONE,
+        "test": {"enabled": True},
+        "gateway": {
+            "enabled": True,
+            "journal": {"secretName": "database"},
+            "tls": {"secretName": "certificate"},
+            "tokens": {"secretName": "tokens", "read": [], "admin": ["operators"]},
+        },
+    },
     "gateway-everything": {
         **GATEWAY_ALONE,
         "image": {"digest": "sha256:" + "ab" * 32},

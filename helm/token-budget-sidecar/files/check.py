@@ -1,6 +1,7 @@
-"""What `helm test` runs: post an event to the sidecar beside it, find its metric; ask the injector for a patch.
+"""What `helm test` runs: post an event to the sidecar beside it, find its metric; ask injector and gateway.
 
-Standard library only. Arguments, if there is an injector: its URL, its authority's file (or AUTHORITY).
+Standard library only. Arguments, if there is an injector: its URL, its authority's file (or AUTHORITY). If there is a
+gateway: its URL is GATEWAY, the text of a file of tokens GATEWAY_TOKENS, its certificate's file GATEWAY_CERTIFICATE.
 """
 
 import base64
@@ -16,14 +17,16 @@ from pathlib import Path
 
 API = os.environ.get("API", "http://127.0.0.1:8321")
 METRICS = os.environ.get("METRICS", "http://127.0.0.1:9464/metrics")
-PATIENCE = 60
+PATIENCE = float(os.environ.get("PATIENCE", "60"))
 SESSION = "helm-test"
 
 
-def call(url: str, body: object = None, context: ssl.SSLContext | None = None) -> str:
+def call(url: str, body: object = None, context: ssl.SSLContext | None = None, token: str = "") -> str:
     """Send JSON and give the answer's text; try again while nobody answers."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -64,6 +67,19 @@ def check_injector(url: str, authority: str) -> None:
     print("the injector gives a patch")
 
 
+def check_gateway(url: str, tokens: str, certificate: str) -> None:
+    """Its service leads to a replica that has the certificate, takes the token, and reads from the database."""
+    context = None
+    if certificate:
+        context = ssl.create_default_context(cafile=certificate)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # its own certificate is all that is known of it
+    token = next((line.strip() for line in tokens.splitlines() if line.strip()), "")
+    answer = json.loads(call(f"{url}/v1/sessions?limit=1", context=context, token=token))
+    if "sessions" not in answer:
+        sys.exit(f"the gateway lists no sessions: {answer}")
+    print("the gateway answers")
+
+
 def stop_sidecar() -> None:
     """End a sidecar that is a plain container of this pod, so that the pod ends."""
     for command in Path("/proc").glob("[0-9]*/cmdline"):
@@ -76,5 +92,7 @@ check_sidecar()
 if len(sys.argv) > 1:
     url, *files = sys.argv[1:]
     check_injector(url, Path(files[0]).read_text() if files else os.environ["AUTHORITY"])
+if gateway := os.environ.get("GATEWAY"):
+    check_gateway(gateway, os.environ.get("GATEWAY_TOKENS", ""), os.environ.get("GATEWAY_CERTIFICATE", ""))
 if os.environ.get("STOP_SIDECAR"):
     stop_sidecar()
