@@ -71,8 +71,11 @@ class Reader:
     def note(self, record: Record) -> AnyObservation | None:
         """Remember how a record is connected; and what it says of a window."""
         observation = read_record(record)
-        told = observation.session if observation is not None else text(record.told, Meaning.SESSION)
-        self._traces.note(record, told, agent_run(record))
+        if record.told or observation is not None:
+            told = observation.session if observation is not None else text(record.told, Meaning.SESSION)
+            self._traces.note(record, told, agent_run(record))
+        else:
+            self._traces.note(record, None)
         return observation
 
     async def take(self, observations: Iterable[AnyObservation], *, patient: bool = True) -> Refused:

@@ -30,7 +30,11 @@ _TEXTS = ("session", "agent", "part", "service", "process", "response", "model",
 def observe(record: Record) -> AnyObservation | None:
     """What the record says of a window, or None."""
     named = _NAMED.get(record.name.partition(".")[0]) or _SCOPED.get(record.scope)
-    return genai.observe(record) if named is None else _bounded(named(record))
+    if named is not None:
+        return _bounded(named(record))
+    if not record.told and record.signal == "traces":
+        return None  # as most spans of a service's traces
+    return genai.observe(record)
 
 
 def _bounded(observation: AnyObservation | None) -> AnyObservation | None:
