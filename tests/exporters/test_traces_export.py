@@ -357,7 +357,7 @@ async def test_an_endpoint_is_ours_if_it_leads_to_a_listener_of_ours(url, listen
 
 
 async def test_a_failed_export_leaves_nothing_in_memory(unused_tcp_port, caplog):
-    lost = Counter()
+    lost: Counter[str] = Counter()
     caplog.set_level(logging.CRITICAL, logger="opentelemetry")  # else pytest itself keeps the error
     gc.collect()
     before = {id(one) for one in gc.get_objects() if type(one) is ReadableSpan}
