@@ -3,7 +3,7 @@
 In the order of the flow:
 
     receiver.py         HTTP: three routes, bounds, answers, the tee
-    wire.py             protobuf or JSON (wire_json.py) to records
+    wire.py             protobuf (wire_protobuf.py) or JSON (wire_json.py) to records
     emitters/           records to observations, a module a family; mapping.py is the one table of names and meanings
     content.py          captured messages to sizes; content goes no further
     traces.py           whose conversation it is, and what waits for the answer

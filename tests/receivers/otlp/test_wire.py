@@ -21,6 +21,7 @@ from sidecar.app import make_app
 from sidecar.budget.errors import Conflict
 from sidecar.journal import JournalError
 from sidecar.ledger import Ledger, Overloaded
+from sidecar.receivers.otlp.mapping import Meaning
 from sidecar.receivers.otlp.wire import decode, encode_response
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
@@ -306,3 +307,37 @@ def test_of_a_record_with_too_many_values_the_first_are_read(media: str, nested:
         body = field(1, field(2, field(2, pairs)))
     (span,) = decode("traces", body, media)
     assert len(span.attributes["all"] if nested else span.attributes) == 20_000 - nested
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        field(1, b"gen_ai.tool.name") + field(2, field(1, b"x")),
+        field(2, field(1, b"x")) + field(1, b"gen_ai.tool.name"),
+        field(1, b"tool.name") + field(1, b"gen_ai.tool.name") + field(2, field(1, b"x")),
+        field(1, b"gen_ai.tool.name") + field(2, field(1, b"other")) + field(2, field(1, b"x")),
+        field(1, b"gen_ai.tool.name") + field(2, field(1, b"other") + field(1, b"x")),
+        field(1, b"gen_ai.tool.name") + field(2, field(1, b"x")) + field(9, b"unknown"),
+        b"\x0a\x90\x00gen_ai.tool.name" + field(2, field(1, b"x")),
+    ],
+)
+def test_an_attribute_says_the_same_however_it_is_written_and_how_often(pair):
+    """In any order, with a part of it said twice (the last counts), with fields that we do not know, with long lengths."""
+    body = field(1, field(2, field(2, field(9, pair) + field(9, field(1, b"http.url") + field(2, field(1, b"u"))))))
+    for _ in range(2):
+        (span,) = decode("traces", body, PROTOBUF)
+        assert span.told == {Meaning.TOOL_NAME: "x"}
+        assert dict(span.attributes) == {"gen_ai.tool.name": "x", "http.url": "u"}
+
+
+def test_of_two_names_for_one_thing_the_current_one_counts_in_either_order():
+    old, new = (
+        field(9, field(1, name) + field(2, b"\x18" + size))
+        for name, size in (
+            (b"gen_ai.usage.prompt_tokens", b"\x01"),
+            (b"gen_ai.usage.input_tokens", b"\x02"),
+        )
+    )
+    for pairs in (old + new, new + old):
+        (span,) = decode("traces", field(1, field(2, field(2, pairs))), PROTOBUF)
+        assert span.told == {Meaning.INPUT: 2}
