@@ -34,6 +34,23 @@ def _quiet_helm():
 
 
 @pytest.fixture(scope="session")
+def validate() -> Callable[..., None]:
+    """Hold a manifest against the schema of a version of Kubernetes. What takes seconds to import waits for its use."""
+    import kubernetes_validate
+
+    checked: Callable[..., None] = kubernetes_validate.validate
+    return checked
+
+
+@pytest.fixture(scope="session")
+def operator_kinds() -> Mapping[str, Any]:
+    """The Prometheus operator's own models, by kind; imported here as above."""
+    from cloudcoil.models.prometheus_operator import v1
+
+    return {"PodMonitor": v1.PodMonitor, "PrometheusRule": v1.PrometheusRule}
+
+
+@pytest.fixture(scope="session")
 def chart_folder(checkout):
     """Where the chart is."""
     return checkout / "helm" / "token-budget-sidecar"

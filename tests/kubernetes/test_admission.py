@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import jsonpatch
-import kubernetes_validate
 import pytest
 
 from sidecar.config.load import load as load_config
@@ -71,11 +70,13 @@ def variables(container: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["pod", "deployment", "collector", "bare"])
-def test_a_patched_pod_is_valid_for_the_oldest_and_newest_version_that_can_run_it(name, review, shipped, plain):
+def test_a_patched_pod_is_valid_for_the_oldest_and_newest_version_that_can_run_it(
+    name, review, shipped, plain, validate
+):
     for injection, versions in ((shipped, ("1.29", "1.37")), (plain, ("1.25", "1.37"))):
         pod = patched(review(name), injection)
         for version in versions:
-            kubernetes_validate.validate(pod, version, strict=True)
+            validate(pod, version, strict=True)
 
 
 @pytest.mark.parametrize("name", ["pod", "deployment", "collector", "bare"])
@@ -226,7 +227,7 @@ def test_a_false_anywhere_wins(of_all, of_namespace, of_pod, label, injected, re
     ],
 )
 def test_a_wish_that_breaks_its_rule_is_left_out_and_said_so_in_the_answer_and_the_pod(
-    wish, value, rule, review, shipped
+    wish, value, rule, review, shipped, validate
 ):
     asked = annotate(review("pod"), **{wish: value})
     response = response_to(asked, shipped)
@@ -234,7 +235,7 @@ def test_a_wish_that_breaks_its_rule_is_left_out_and_said_so_in_the_answer_and_t
     pod = patched(asked, shipped)
     assert rule in pod["metadata"]["annotations"][f"{PREFIX}ignored"]
     assert sidecar_of(pod) == sidecar_of(patched(review("pod"), shipped))
-    kubernetes_validate.validate(pod, "1.37", strict=True)
+    validate(pod, "1.37", strict=True)
 
 
 @pytest.mark.parametrize(
@@ -298,14 +299,14 @@ def test_whatever_the_object_is_the_answer_allows_it(broken, review, shipped):
     assert unpatched(asked, shipped)["warnings"]
 
 
-def test_a_huge_pod_is_patched_like_any_other(review, shipped):
+def test_a_huge_pod_is_patched_like_any_other(review, shipped, validate):
     asked = annotate(review("deployment"), otlp="true")
     spec = asked["request"]["object"]["spec"]
     spec["containers"][1]["env"] = [{"name": f"V{i}", "value": "x" * 1000} for i in range(1400)]
     spec["containers"] += [{"name": f"c{i}", "image": "i"} for i in range(200)]
     pod = patched(asked, shipped)
     assert len(pod["spec"]["containers"][1]["env"]) == 1402
-    kubernetes_validate.validate(pod, "1.37", strict=True)
+    validate(pod, "1.37", strict=True)
 
 
 def test_what_is_no_new_pod_is_none_of_its_business(review, shipped):

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import helm_python as helm
-import kubernetes_validate
 import pytest
 import yaml
-from cloudcoil.models.prometheus_operator import v1 as operator
 
 from sidecar.config.load import load
 from tests.kubernetes.ways import EXAMPLE_WAYS, GATEWAYS, WAYS, is_native, values_of
@@ -22,7 +20,6 @@ EVERY_WAY = [*WAYS, *EXAMPLE_WAYS]
 GOLDEN = Path(__file__).parent / "golden"
 # The first version that the chart speaks of, the first with native sidecars, the newest there is a schema of.
 OLDEST, FIRST_NATIVE, NEWEST = "1.25", "1.29", "1.37"
-OPERATOR_KINDS: Mapping[str, Any] = {"PodMonitor": operator.PodMonitor, "PrometheusRule": operator.PrometheusRule}
 
 
 def folder_of(way: str, chart_folder: Path, example_folder: Path) -> Path:
@@ -85,21 +82,21 @@ def test_every_way_in_renders_as_it_did(way, rendered):
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
-def test_every_manifest_is_valid_for_the_oldest_and_the_newest_version(way, rendered):
+def test_every_manifest_is_valid_for_the_oldest_and_the_newest_version(way, rendered, validate):
     for manifest in rendered(way):
         if manifest["apiVersion"].startswith(("monitoring.coreos.com/", "cert-manager.io/")):
             continue
         for version in (FIRST_NATIVE if is_native(way) else OLDEST, NEWEST):
-            kubernetes_validate.validate(manifest, version, strict=True)
+            validate(manifest, version, strict=True)
 
 
 @pytest.mark.parametrize(
     "way", ["monitoring", "monitoring-injector", "gateway-everything", "gateway-telemetry", "included-settings"]
 )
-def test_the_operators_kinds_are_what_its_models_know(way, rendered):
+def test_the_operators_kinds_are_what_its_models_know(way, rendered, operator_kinds):
     seen = set()
     for manifest in rendered(way):
-        model = OPERATOR_KINDS.get(manifest["kind"])
+        model = operator_kinds.get(manifest["kind"])
         if model is not None:
             known = model.model_validate(manifest).model_dump(mode="json", by_alias=True, exclude_none=True)
             assert missing(manifest, known) == []
@@ -120,10 +117,12 @@ def missing(written: Any, known: Any, path: str = "") -> list[str]:
     return []
 
 
-def test_a_field_that_the_operator_does_not_know_would_be_found(rendered, one):
+def test_a_field_that_the_operator_does_not_know_would_be_found(rendered, one, operator_kinds):
     monitor = one(rendered("included-settings"), "PodMonitor")
     monitor["spec"]["podMetricsEndpoints"][0]["nonsense"] = 1
-    known = operator.PodMonitor.model_validate(monitor).model_dump(mode="json", by_alias=True, exclude_none=True)
+    known = (
+        operator_kinds["PodMonitor"].model_validate(monitor).model_dump(mode="json", by_alias=True, exclude_none=True)
+    )
     assert missing(monitor, known) == [".spec.podMetricsEndpoints[0].nonsense"]
 
 
