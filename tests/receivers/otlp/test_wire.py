@@ -322,7 +322,7 @@ def test_of_a_record_with_too_many_values_the_first_are_read(media: str, nested:
     ],
 )
 def test_an_attribute_says_the_same_however_it_is_written_and_how_often(pair):
-    """In any order, with a part of it said twice (the last counts), with fields that we do not know, with long lengths."""
+    """In any order, with a part of it said twice (the last counts), with fields nobody knows, with long lengths."""
     body = field(1, field(2, field(2, field(9, pair) + field(9, field(1, b"http.url") + field(2, field(1, b"u"))))))
     for _ in range(2):
         (span,) = decode("traces", body, PROTOBUF)
