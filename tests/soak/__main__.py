@@ -29,7 +29,7 @@ from tests.soak.world import BAD, Collector, Disk, dawdle
 
 AGENTS = 8
 CAPACITY_SECONDS = 20.0
-WARM = 180.0  # seconds until the memory of a process is judged
+WARM = 300.0  # seconds until the memory of a process is judged: what is kept for minutes is full by then
 LONG = 600.0  # seconds that a run must have for that
 FLAT = 16.0  # MiB an hour: noise of the allocator, against the 256 MiB that a pod may have
 

@@ -91,10 +91,12 @@ def test_a_trace_in_use_is_remembered_whatever_else_comes():
         traces.note(span(f"{number:x}", "a"), None)
         if number % 4 == 0:
             traces.note(span("mine", f"{number:x}", "root"), None)
-    assert traces._known("mine").parents["root"] == "f"
+    mine = traces._known("mine")
+    assert mine is not None
+    assert mine.parents["root"] == "f"
 
 
-def test_a_trace_is_forgotten_after_its_time_but_not_whose_conversation_it_is(story):
+def test_a_trace_is_forgotten_after_its_time_but_not_whose_conversation_it_is():
     traces = Traces(Bounds(keep=300.0))
     traces.note(span("mine", "a"), "my-session")
     traces.place([], now=1000.0)
@@ -104,7 +106,9 @@ def test_a_trace_is_forgotten_after_its_time_but_not_whose_conversation_it_is(st
     traces.place([], now=1600.0)
     assert remembered(traces) == []
     traces.note(span("mine", "b"), None)
-    assert traces._known("mine").session == "my-session"
+    mine = traces._known("mine")
+    assert mine is not None
+    assert mine.session == "my-session"
 
 
 async def test_a_silent_conversation_goes_on_where_the_ledger_has_it(otlp, story):
