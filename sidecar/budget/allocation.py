@@ -10,7 +10,7 @@ from sidecar.budget.errors import Invalid
 from sidecar.budget.policy import COMPONENTS, AdaptPolicy, Component, Policy
 from sidecar.budget.ratio import exact
 
-MILLION = 1_000_000
+DIGITS = 12  # of a share that is told: what floats leave behind is further down
 TOLERANCE = Fraction(1, 1_000_000)  # by which the sum of given shares may miss 1
 
 
@@ -43,8 +43,8 @@ def _split(total: int, shares: tuple[float, ...]) -> tuple[int, ...]:
 
 
 def shown(shares: Mapping[Component, float]) -> dict[Component, float]:
-    """Shares as they are told: with at most six digits, and so that what is written down still sums to 1."""
-    return {name: parts / MILLION for name, parts in split(MILLION, shares).items()}
+    """Shares as they are told: without what floats leave behind, and so that what is written down sums to 1."""
+    return {name: parts / 10**DIGITS for name, parts in split(10**DIGITS, shares).items()}
 
 
 def split_beside(total: int, shares: Mapping[Component, float], taken: Mapping[Component, int]) -> dict[Component, int]:

@@ -92,13 +92,13 @@ def test_shares_in_whole_percents_are_split_as_if_by_hand(total, percents):
 
 
 @given(st.lists(st.floats(0.05, 1.0), min_size=5, max_size=5))
-def test_shares_are_told_with_six_digits_which_are_still_shares(weights):
+def test_shares_are_told_with_twelve_digits_which_are_still_shares(weights):
     """What is written down sums to 1 in decimals, is no further off than its last digit, and may be sent back."""
     shares = shares_of(*[weight / sum(weights) for weight in weights])
     told = shown(shares)
     assert sum(Decimal(str(share)) for share in told.values()) == 1
-    assert all(share == round(share, 6) for share in told.values())
-    assert all(abs(told[name] - share) < 1e-6 for name, share in shares.items())
+    assert all(share == round(share, 12) for share in told.values())
+    assert all(abs(told[name] - share) < 1e-12 for name, share in shares.items())
     assert check_shares(told) == told
 
 

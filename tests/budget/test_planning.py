@@ -149,7 +149,7 @@ def test_the_sessions_own_history_is_exhaustions_and_the_average_over_time(desk)
     assert reply["after"]["working_memory"] > 0.30
     assert reply["after"]["system_context"] == 0.10
     unused = [reply["after"][name] / reply["before"][name] for name in ("knowledge_base", "agent_context")]
-    assert unused[0] == pytest.approx(unused[1], abs=1e-5), "those without use are only scaled along"
+    assert unused[0] == pytest.approx(unused[1]), "those without use are only scaled along"
     assert desk.do(AdjustShares(dry_run=True))["after"] == reply["after"], "history begins anew"
 
 

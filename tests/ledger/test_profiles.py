@@ -25,7 +25,7 @@ from tests.ledger.parts import FaultyJournal, asks
 
 NOW = 1_700_000_000.0
 SHORT = RequestAllocation(component="agent_context", tokens=50_000, all_or_nothing=True)  # an exhaustion
-RAISED = pytest.approx(0.20 * 0.9 / 0.95, abs=1e-6)  # told with six digits
+RAISED = pytest.approx(0.20 * 0.9 / 0.95)
 
 
 async def live(ledger, session, agent="coder", *, short=5):

@@ -82,7 +82,7 @@ async def test_what_was_learned_can_be_given_to_another_sidecar(call, tmp_path):
     }
     async with make_app(config(profiles=given)) as app:
         session = await app.ledger.profiles()
-        assert session[AGENT].shares == pytest.approx(known["shares"], abs=1e-6), "told with six digits, given on whole"
+        assert session[AGENT].shares == pytest.approx(known["shares"]), "told with twelve digits, given on whole"
 
 
 def test_an_empty_profile_is_an_empty_file(tmp_path):
