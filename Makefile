@@ -8,6 +8,8 @@ SHELL := /bin/bash
 .ONESHELL:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Hundreds of processes are started: without bytecode each would compile everything it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 ARGS ?=
 PYTHON ?=
