@@ -93,13 +93,13 @@ _REQUESTS = _narrow()
 def read(signal: str, body: bytes) -> Any:
     """The request in a body of a signal (traces, logs; of metrics nothing is read). Raises `Undecodable`."""
     whole = _WHOLE[signal]
+    request = _REQUESTS.get(signal, whole)()
     try:
         whole().ParseFromString(body)
+        if signal in _REQUESTS:
+            request.ParseFromString(body)  # may know a text that an older release of the protocol's messages does not
     except DecodeError:
         raise Undecodable(f"the body is no {whole.DESCRIPTOR.name} in protobuf") from None
-    request = _REQUESTS.get(signal, whole)()
-    if signal in _REQUESTS:
-        request.ParseFromString(body)
     return request
 
 
@@ -137,18 +137,23 @@ def _tell(pair: bytes, left: Iterator[None]) -> tuple[Meaning, int, Any] | None:
     said = None
     if place is not None:
         value: Any
-        # A short text, alone in its value; what else it may be is told by decoding it.
-        if pair[end + 2 : end + 3] == b"\n" and len(pair) == end + 4 + pair[end + 3] <= _SHORT:
+        # A short text, alone in the field `value`; what else it may be, or which field, is told by decoding it.
+        if pair[end : end + 3 : 2] == b"\x12\n" and len(pair) == end + 2 + pair[end + 1] == end + 4 + pair[end + 3]:
             value = pair[end + 4 :].decode()
         else:
             value = True if place[0] is FLAT else plain(KeyValue.FromString(pair).value, left)
         if value is not None and value != "":
             said = (*place, value)
-    if len(pair) <= _SHORT and (place is None or place[0] not in _UNIQUE):
+    # Of lists and maps only so much is read as is left to read: what one record leaves out another may tell.
+    if len(pair) <= _SHORT and (place is None or (place[0] not in _UNIQUE and not _is_nested(said))):
         if len(_told) >= _REMEMBERED:
             _told.clear()
         _told[pair] = said
     return said
+
+
+def _is_nested(said: tuple[Meaning, int, Any] | None) -> bool:
+    return said is not None and isinstance(said[2], list | dict)
 
 
 def _place(key: bytes) -> Place | None:

@@ -341,3 +341,31 @@ def test_of_two_names_for_one_thing_the_current_one_counts_in_either_order():
     for pairs in (old + new, new + old):
         (span,) = decode("traces", field(1, field(2, field(2, pairs))), PROTOBUF)
         assert span.told == {Meaning.INPUT: 2}
+
+
+MODEL = field(1, b"gen_ai.request.model")
+REST = {
+    "a number": b"\x18\x80\x0a",
+    "a text that ends early": field(3, b"\n"),
+    "a text that is none": field(3, field(1, b"\xff\xfe")),
+    "another key behind an empty value": field(2, b"") + field(1, b"model"),
+}
+
+
+@pytest.mark.parametrize("rest", REST.values(), ids=REST.keys())
+def test_what_looks_like_a_value_but_stands_in_another_field_is_none(rest):
+    """Fields that are not known are not checked either: nothing in them is believed."""
+    body = field(1, field(2, field(2, field(9, MODEL + rest))))
+    (record,) = decode("traces", body, PROTOBUF)
+    assert Meaning.MODEL not in record.told
+
+
+def test_a_list_that_one_record_had_no_room_for_is_told_of_the_next():
+    """What is remembered of an attribute by its bytes is not what a record with too many values left of it."""
+    reasons = field(1, b"gen_ai.response.finish_reasons") + field(2, field(5, field(1, field(1, b"early"))))
+    crowd = field(1, b"gen_ai.agent.name") + field(2, field(5, field(1, b"") * 20_000))
+    crowded, alone = (
+        next(decode("traces", field(1, field(2, field(2, attributes))), PROTOBUF)).told
+        for attributes in (field(9, crowd) + field(9, reasons), field(9, reasons))
+    )
+    assert (crowded[Meaning.FINISH], alone[Meaning.FINISH]) == ([], ["early"])
