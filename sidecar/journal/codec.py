@@ -35,9 +35,12 @@ def encode(entries: Sequence[AnyEntry]) -> bytes:
 def decode(data: bytes) -> list[AnyEntry]:
     """The entries of a frame. Raises `Damaged` if these are no entries of this or an older version."""
     try:
-        return [_load(raw) for raw in _DECODER.decode(data)]
+        entries = [_load(raw) for raw in _DECODER.decode(data)]
     except msgspec.MsgspecError as error:
         raise Damaged(f"a frame cannot be read: {error}") from error
+    if not entries:
+        raise Damaged("a frame holds no entry")
+    return entries
 
 
 def upcast(raw: Raw) -> Raw:

@@ -203,11 +203,14 @@ class Ledger:
         return due is not None and not session.host_clock and not session.closed and due <= self._clock()
 
     async def sessions(self, *, after: SessionId | None = None, limit: int = 100) -> list[SessionSummary]:
-        """Sessions in order of id, after the id `after`; those that are damaged are left out. Raises `JournalError`."""
+        """Sessions in order of id, after the id `after`; those that are damaged, or just forgotten, are left out.
+
+        Raises `JournalError`.
+        """
         summaries: list[SessionSummary] = []
         while ids := await self._journal.sessions(after=after, limit=limit - len(summaries)):
             for id in ids:
-                with contextlib.suppress(Damaged):
+                with contextlib.suppress(Damaged, NotFound):
                     view = await self.view(id)
                     summaries.append(summary(view.session, idle=view.idle))
             if len(summaries) == limit:

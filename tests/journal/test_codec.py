@@ -12,7 +12,7 @@ from tests.journal.shapes import entries, noted, put, values_of
 
 
 @settings(max_examples=400)
-@given(st.lists(entries, max_size=4))
+@given(st.lists(entries, min_size=1, max_size=4))
 def test_a_frame_is_read_back_as_it_was_written(frame):
     assert decode(encode(frame)) == frame
 
@@ -62,6 +62,7 @@ def test_a_field_that_a_younger_version_added_does_not_disturb():
         b'[{"type":"exhausted","time":1.0,"component":"nowhere","by":"fact","tokens":1,"available_tokens":0}]',
         encode(noted(3))[:-5],
         b"\xff\xfe",
+        b"[]",
     ],
 )
 def test_a_damaged_frame_is_an_error_where_it_is_read(data):

@@ -19,6 +19,10 @@ DAY = 86_400.0
 DAMAGES = {
     "no JSON": "UPDATE frames SET entries = 'damaged' WHERE session = 'bad' AND first = 1",
     "an unknown entry": """UPDATE frames SET entries = '[{"type": "told"}]' WHERE session = 'bad' AND first = 1""",
+    "no entry in its only frame": """
+        DELETE FROM frames WHERE session = 'bad' AND first > 1;
+        UPDATE frames SET entries = '[]' WHERE session = 'bad'
+    """,
     "no first frame": "DELETE FROM frames WHERE session = 'bad' AND first = 1",
     "a frame that cannot come next": "UPDATE frames SET first = first + 1 WHERE session = 'bad' AND first > 1",
     "an entry that does not fit": """
@@ -29,7 +33,10 @@ DAMAGES = {
 
 def spoil(path, statement):
     with sqlite3.connect(path) as file:
-        assert file.execute(statement).rowcount == 1
+        *before, last = statement.split(";")
+        for each in before:
+            file.execute(each)
+        assert file.execute(last).rowcount == 1
     file.close()
 
 
