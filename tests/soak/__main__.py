@@ -24,12 +24,13 @@ import aiohttp
 
 from tests.crash.process import LOOPBACK, Process
 from tests.soak.agents import AWAY, Agent, Http, Tally, settle, unanswered
-from tests.soak.watch import Memory, loud_lines, slope
+from tests.soak.watch import Memory, floors, loud_lines, slope
 from tests.soak.world import BAD, Collector, Disk, dawdle
 
 AGENTS = 8
 CAPACITY_SECONDS = 20.0
 WARM = 300.0  # seconds until the memory of a process is judged: what is kept for minutes is full by then
+FLOOR = 60.0  # seconds of which the least memory is judged
 LONG = 600.0  # seconds that a run must have for that
 FLAT = 16.0  # MiB an hour: noise of the allocator, against the 256 MiB that a pod may have
 
@@ -209,7 +210,7 @@ class Soak:
         longest = max(self.memories, key=lambda memory: len(memory.samples))
         long = self.seconds >= LONG
         judged = longest.after(WARM if long else 0.0)
-        grows = slope(judged)
+        grows = slope(floors(judged, FLOOR))
         loud = loud_lines(self.log)
         times = sorted(self.tally.seconds)
         told = {
@@ -220,7 +221,9 @@ class Soak:
             "collector": f"{self.collector.taken:,} requests taken",
             "answers": ", ".join(f"{count:,} x {name}" for name, count in self.tally.answers.most_common()),
             "memory": f"{judged[0][1]:.1f} MiB, {judged[-1][0] - judged[0][0]:.0f} s later {judged[-1][1]:.1f};"
-            f" {min(y for _, y in judged):.1f} to {max(y for _, y in judged):.1f}; slope {grows:+.1f} MiB an hour",
+            f" {min(y for _, y in judged):.1f} to {max(y for _, y in judged):.1f}; slope {slope(judged):+.1f} MiB an hour",
+            "least memory": ", ".join(f"{least:.1f}" for _, least in floors(judged, FLOOR))
+            + f" MiB in each minute; slope {grows:+.1f} MiB an hour",
             "not asked for": ", ".join(f"{count} x {name}" for name, count in self.tally.unasked.items()) or "nothing",
             "loud in the log": "; ".join(f"{count} x {line}" for line, count in loud.items()) or "nothing",
             "ledger": f"{sessions:,} sessions, {len(self.tally.wrong)} unlike the clients' account; exit code {code}",

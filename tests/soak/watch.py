@@ -33,6 +33,15 @@ class Memory:
         return [sample for sample in self.samples if sample[0] >= first + warm]
 
 
+def floors(samples: list[tuple[float, float]], seconds: float) -> list[tuple[float, float]]:
+    """The lowest sample of each so many seconds: queues that a fault fills for a while do not show."""
+    lowest: dict[int, tuple[float, float]] = {}
+    for sample in samples:
+        span = int((sample[0] - samples[0][0]) // seconds)
+        lowest[span] = min(lowest.get(span, sample), sample, key=lambda one: one[1])
+    return list(lowest.values())
+
+
 def slope(samples: list[tuple[float, float]]) -> float:
     """How fast it grows: least squares, in MiB an hour."""
     n = len(samples)
