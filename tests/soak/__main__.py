@@ -221,7 +221,8 @@ class Soak:
             "collector": f"{self.collector.taken:,} requests taken",
             "answers": ", ".join(f"{count:,} x {name}" for name, count in self.tally.answers.most_common()),
             "memory": f"{judged[0][1]:.1f} MiB, {judged[-1][0] - judged[0][0]:.0f} s later {judged[-1][1]:.1f};"
-            f" {min(y for _, y in judged):.1f} to {max(y for _, y in judged):.1f}; slope {slope(judged):+.1f} MiB an hour",
+            f" {min(y for _, y in judged):.1f} to {max(y for _, y in judged):.1f};"
+            f" slope {slope(judged):+.1f} MiB an hour",
             "least memory": ", ".join(f"{least:.1f}" for _, least in floors(judged, FLOOR))
             + f" MiB in each minute; slope {grows:+.1f} MiB an hour",
             "not asked for": ", ".join(f"{count} x {name}" for name, count in self.tally.unasked.items()) or "nothing",
