@@ -25,7 +25,7 @@ help: ## list the targets
 venv: .venv/dev.stamp ## build .venv with everything that development needs
 
 test: .venv/dev.stamp tools ## run all tests (installs Prometheus' tools where it may)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 demo: .venv/run.stamp ## start the sidecar and replay recorded sessions to it (ARGS=--once ends after them)
 	@exec $(BIN)/token-budget-sidecar demo $(ARGS)
