@@ -11,7 +11,7 @@ from sidecar.lab.connection import connect
 from sidecar.lab.player import Options
 from sidecar.lab.recordings import bundled, read
 from sidecar.lab.replay import replay
-from tests.exporters.live.conftest import serving
+from tests.exporters.live.conftest import SOON, serving
 
 FLAGS = [
     "--headless",
@@ -136,6 +136,71 @@ async def test_what_happens_is_shown_as_it_happens(client, cleaned, open_page):
     await expect(page.locator("#bar [role=img]")).to_have_attribute("aria-label", re.compile("Agent context 30,000"))
     await client("DELETE", "/v1/sessions/work")
     await expect(page.locator("#next-big")).to_have_text("Closed")
+
+
+# Tokens of working memory as the chart draws them at its right edge: the coloured pixels there, on the scale of the axis.
+DRAWN = """
+() => {
+    const canvas = document.querySelector("#chart canvas");
+    if (!canvas) return 0;
+    const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.color = "var(--working_memory)";
+    const hue = getComputedStyle(probe).color.match(/[0-9]+/g).slice(0, 3).map(Number);
+    probe.remove();
+    const at = canvas.width - (18 + 3) * devicePixelRatio; // the padding, and a little
+    const copy = new OffscreenCanvas(1, canvas.height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, -at, 0);
+    const { data } = copy.getImageData(0, 0, 1, canvas.height);
+    let coloured = 0;
+    for (let i = 0; i < data.length; i += 4) coloured += hue.every((part, n) => Math.abs(part - data[i + n]) < 3);
+    return (coloured / devicePixelRatio / 200) * 1.04 * 200_000;
+}
+"""
+
+
+async def test_the_chart_ends_at_the_window_as_it_stands_and_keeps_up_with_it(client, open_page):
+    async def put(minutes, tokens):
+        event = {
+            "type": "put_item",
+            "session": "work",
+            "time": f"2026-01-01T12:{minutes:02d}:00.000900Z",
+            "item": {"id": f"f{minutes}", "kind": "file", "tokens": tokens},
+        }
+        assert (await client("POST", "/v1/events", [event]))["accepted"] == 1
+
+    async def see(tokens):
+        await expect(page.locator("#fills")).to_contain_text(f"{tokens:,} of 200,000")
+        async with asyncio.timeout(SOON):
+            while abs(await page.evaluate(DRAWN) - tokens) > 2_500:
+                await page.evaluate("new Promise(requestAnimationFrame)")
+
+    await put(0, 5_000)
+    await put(1, 20_000)  # a step with nothing after it
+    page = await open_page(at="#work")
+    await see(25_000)
+    await put(2, 7_000)  # beyond the right edge of what was drawn so far
+    await see(32_000)
+    await put(4, 12_000)
+    await see(44_000)
+    await expect(page.locator("#chart .u-legend")).to_contain_text(re.compile(r"Working memory\s*44,000"))
+
+
+async def test_where_nothing_was_decided_lately_it_says_so_and_offers_what_is_earlier(client, open_page):
+    for piece in range(2):
+        await client.put("work", *(f"f{piece}-{number}" for number in range(510)), tokens=1)
+    page = await open_page(at="#work")
+    await expect(page.locator("#story")).to_contain_text("Nothing was decided in the latest 1,000 entries.")
+    await page.locator("#story .more").click()
+    await expect(page.locator("#story .told").first).to_contain_text("Opened")
+
+
+async def test_an_address_that_names_nothing_is_told_and_breaks_nothing(client, open_page):
+    await client.put("work", "a")
+    page = await open_page(at="#%")
+    await expect(page.locator("#empty")).to_contain_text("%")
+    open_page.complaints.clear()  # the browser says that there is no such window, which is true
+    await page.locator(".row").click()
+    await expect(page.locator("#name")).to_have_text("work")
 
 
 async def test_directives_and_archive_can_be_read_searched_and_restored(client, cleaned, open_page):

@@ -7,6 +7,7 @@ const HEIGHT = 240;
 const SHORTEST = 30; // seconds from the left to the right edge, at least
 const PAUSE = 800; // milliseconds between two drawings
 const MOST = 2400; // points; beyond, every other older one goes
+const HELD = 0.02; // of the width, for which the last level is drawn
 const KINDS = [
   ["cleaned_up", "wedge", "cleanup"],
   ["exhausted", "bang", "exhausted"],
@@ -21,6 +22,7 @@ export class Chart {
   #data = null;
   #plot = null;
   #timer = 0;
+  #version = 0; // up to which entries are in it
 
   constructor() {
     choice(byId("chart-choice"), [["tokens", "Tokens"], ["shares", "Shares"]], "tokens", (what) => {
@@ -43,14 +45,16 @@ export class Chart {
   // A history as the sidecar folds it: columns of times and levels, and marks.
   begin(history) {
     this.#data = history;
+    this.#version = history.version;
     this.#draw();
   }
 
+  // How the window stands now. A report has its version if it came by the stream, and its time in milliseconds only.
   report(report) {
     const data = this.#data;
-    const time = Date.parse(report.timestamp) / 1000;
-    if (!data || time < (data.times.at(-1) ?? 0)) return;
-    data.times.push(time);
+    if (!data || !(report.version > this.#version)) return;
+    this.#version = report.version;
+    data.times.push(Math.max(Date.parse(report.timestamp) / 1000, data.times.at(-1) ?? 0));
     data.total.push(report.overall.total_tokens);
     data.unattributed.push(report.overall.unattributed_tokens);
     for (const name of COMPONENTS) {
@@ -81,7 +85,7 @@ export class Chart {
     const data = this.#data;
     if (!data || document.hidden) return document.hidden && this.#data ? this.#soon() : undefined;
     const [columns, raw] = this.#what === "tokens" ? stacked(data) : lines(data);
-    widen(columns);
+    hold(columns);
     this.raw = raw;
     set(this.#root, { "aria-label": told(data, this.#what) });
     this.#legend(data);
@@ -95,7 +99,8 @@ export class Chart {
   #update(columns) {
     const plot = this.#plot;
     const { min, max } = plot.scales.x;
-    const zoomed = min > plot.data[0][0] || max < plot.data[0].at(-1);
+    const drawn = plot.data[0]; // the points as they were last drawn, which set the scale unless the viewer did
+    const zoomed = drawn.length > 0 && (min > drawn[0] || max < drawn.at(-1));
     plot.setData(columns, !zoomed);
     if (zoomed) plot.redraw();
   }
@@ -122,7 +127,7 @@ export class Chart {
       legend: { show: true, live: true, markers: { width: 0, fill: (_, at) => hues[at] } },
       scales: { x: { time: true }, y: { range: (_, __, most) => [0, this.#what === "tokens" ? most * 1.04 : Math.max(0.5, most * 1.1)] } },
       axes: [{ ...axis, space: 70, size: 30, values: (_, splits, __, ___, step) => splits.map((each) => timeOn(each, step)) }, { ...axis, size: 46, values: (_, values) => values.map((each) => (this.#what === "tokens" ? short(each) : percent(each))) }],
-      series: [{ label: "At", value: (_, time) => clockTime((time ?? this.#data.times.at(-1)) * 1000) }, ...series],
+      series: [{ label: "At", value: (_, time) => clockTime(Math.min(time ?? Infinity, this.#data.times.at(-1)) * 1000) }, ...series],
       hooks: { draw: [(plot) => this.#marks(plot, colour)] },
     };
   }
@@ -184,12 +189,14 @@ function lines(data) {
   return [[data.times, ...shares], shares];
 }
 
-// A session of a moment is drawn as if it had lasted a little, or there would be nothing to see.
-function widen(columns) {
+// Each level is drawn from its point to the next, so the last one is held for a little: it would have no width, and how
+// the window stands now could not be seen. A session of a moment is drawn as if it had lasted longer.
+function hold(columns) {
   const [times] = columns;
-  if (times.length === 0 || times.at(-1) - times[0] >= SHORTEST) return;
+  if (times.length === 0) return;
+  const span = times.at(-1) - times[0];
   columns.forEach((column, at) => {
-    columns[at] = [...column, at ? column.at(-1) : times[0] + SHORTEST];
+    columns[at] = [...column, at ? column.at(-1) : times[0] + Math.max(SHORTEST, span * (1 + HELD))];
   });
 }
 

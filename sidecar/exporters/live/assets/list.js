@@ -5,7 +5,7 @@ import { byId, h, meter, replace, write } from "./dom.js";
 import { counted, duration, middle, percent, STATUSES } from "./format.js";
 
 const HEIGHT = 78; // of a row, as parts.css has it
-const LONG = 31; // characters of a name that have room
+const LONG = 28; // characters of a name that have room
 const SPARE = 4; // rows kept ready beyond each edge
 const REST = 1500; // milliseconds between two new orders, so that rows do not dance
 

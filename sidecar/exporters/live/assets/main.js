@@ -16,9 +16,17 @@ const view = new SessionView(store, choose);
 const list = new List(store, choose);
 const wide = matchMedia("(min-width: 861px)");
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // written by hand, and no window's name
+  }
+}
+
 // The window that the address names; on a wide screen the fullest one where it names none.
 function show() {
-  const named = decodeURIComponent(location.hash.slice(1));
+  const named = decoded(location.hash.slice(1));
   const id = named || (wide.matches ? view.id ?? list.first ?? null : null);
   byId("page").classList.toggle("reading", Boolean(named));
   list.select(id);

@@ -67,6 +67,7 @@ export class SessionView {
       this.#tale = history;
       this.#version = history.version;
       this.#chart.begin(history);
+      this.#chart.report(this.store.get(id).report); // one may have come while the history was read
       for (const entry of this.#late.splice(0)) this.#count(entry);
       this.#draw();
       await Promise.all([this.story.begin(id, history.version, signal), this.#directives.show(id, signal), this.tabs.shown === "tab-archive" && this.#archive.show(id)]);

@@ -1,7 +1,7 @@
 // Decisions as they happen, latest first: of the window that is shown, or of all.
 
 import { byId, choice, glyph, h, replace, swatch } from "./dom.js";
-import { clockTime, fullTime, signed, title } from "./format.js";
+import { clockTime, counted, fullTime, signed, title } from "./format.js";
 import { call, sessionPath } from "./net.js";
 import { tell } from "./words.js";
 
@@ -94,7 +94,7 @@ export class Story {
   #draw() {
     this.#waiting = [];
     const rows = this.#shown().reverse().map((entry) => this.#row(entry));
-    if (rows.length === 0) rows.push(h("li", { class: "quietly" }, this.#session && this.#before > this.#entries.length + 1 && this.#entries.length === 0 ? "Reading the ledger" : "Nothing yet."));
+    if (rows.length === 0) rows.push(h("li", { class: "quietly" }, this.#nothing()));
     if (this.#scope === "one" && this.#before > 1 && this.#entries.length) {
       const more = h("button", { class: "more", type: "button" }, "Earlier");
       more.onclick = () => {
@@ -104,6 +104,12 @@ export class Story {
       rows.push(h("li", { class: "quietly" }, more));
     }
     replace(this.#root, rows);
+  }
+
+  #nothing() {
+    if (this.#scope === "all") return "Nothing yet since this page was opened.";
+    if (this.#entries.length) return `Nothing was decided in the latest ${counted(this.#entries.length, "entry")}.`;
+    return this.#session && this.#before > 1 ? "Reading the ledger" : "Nothing yet.";
   }
 
   #row(entry, fresh = false) {

@@ -50,7 +50,7 @@ function cleaned(report, tale) {
     replace(big, tokens(sums.freed_tokens), " ", h("small", {}, "tokens"));
     if (last) parts.push(`In ${counted(sums.cleanups, "cleanup")}; the last freed ${tokens(last.tokens_freed)} from ${words(last.component)}, ${ago(now - last.time)}.`);
     else parts.push("Nothing had to be cleaned up yet.");
-    if (reclaimable) parts.push(`${tokens(reclaimable)} more could go.`);
+    if (reclaimable) parts.push(`${tokens(reclaimable)} ${last ? "more " : ""}could go.`);
   }
   if (sums.refused) parts.push(`${counted(sums.refused, "request")} not granted in full.`);
   write(text, parts.join(" "));
