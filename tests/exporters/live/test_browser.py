@@ -138,7 +138,7 @@ async def test_what_happens_is_shown_as_it_happens(client, cleaned, open_page):
     await expect(page.locator("#next-big")).to_have_text("Closed")
 
 
-# Tokens of working memory as the chart draws them at its right edge: the coloured pixels there, on the scale of the axis.
+# Tokens of working memory as the chart draws them at its right edge: the coloured pixels there, on the axis's scale.
 DRAWN = """
 () => {
     const canvas = document.querySelector("#chart canvas");
