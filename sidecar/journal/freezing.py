@@ -4,14 +4,18 @@ The whole state goes in, field by field, and comes back equal to what the fold o
 A snapshot is only a short cut: it is believed if its *stamp* is ours, that is, if the same release wrote it with the
 same fields; any other is ignored and the entries are folded. Where the first entries have been forgotten (retention),
 there is nothing to fold, and the snapshot is read whatever its stamp: fields that it does not know have their defaults.
+
+To write a thousand answered requests takes two milliseconds, in which nobody else would be answered. They are entries,
+which nobody changes, so they can be written in pieces while the session goes on.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from hashlib import blake2b
-from typing import Any, TypeAlias, get_args, get_type_hints
+from itertools import islice
+from typing import Any, TypeAlias, cast, get_args, get_type_hints
 
 import msgspec
 
@@ -27,19 +31,33 @@ Raw: TypeAlias = dict[str, Any]
 _LEFT_OUT = {"policy", "rules", "measured", "known"}
 
 
+_PIECE = 128  # requests that are written in one go
+
+
 def freeze(session: Session, *, written_at: float) -> Snapshot:
     """The session as it is now; `written_at` is when its version was written."""
-    raw = {name: getattr(session, name) for name in _names(Session)}
+    pieces = freeze_in_pieces(session, written_at=written_at)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return cast("Snapshot", end.value)
+
+
+def freeze_in_pieces(session: Session, *, written_at: float) -> Generator[None, None, Snapshot]:
+    """The same, of the session as it is when this begins: between two pieces it may change."""
+    id, version, requests = session.id, session.version, iter(list(session.requests.items()))
+    raw = {name: getattr(session, name) for name in _names(Session) if name != "requests"}
     raw["components"] = {
         name: {part: getattr(held, part) for part in _names(Held)} for name, held in session.components.items()
     }
-    return Snapshot(
-        session=session.id,
-        version=session.version,
-        written_at=written_at,
-        stamp=stamp(),
-        state=msgspec.json.encode(raw, enc_hook=_plain),
-    )
+    state = _encode(raw)
+    written = []
+    while piece := dict(islice(requests, _PIECE)):
+        yield
+        written.append(_encode(piece)[1:-1])
+    state = b'%b,"requests":{%b}}' % (state[:-1], b",".join(written))
+    return Snapshot(session=id, version=version, written_at=written_at, stamp=stamp(), state=state)
 
 
 def thaw(snapshot: Snapshot) -> Session:
@@ -117,6 +135,10 @@ def _loaded(cls: type, raw: Raw) -> Raw:
     if "samples" in values:
         values["samples"] = deque(values["samples"], maxlen=SAMPLES)
     return values
+
+
+def _encode(value: Raw) -> bytes:
+    return msgspec.json.encode(value, enc_hook=_plain)
 
 
 def _plain(value: object) -> object:

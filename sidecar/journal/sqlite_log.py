@@ -12,10 +12,11 @@ from sidecar.journal.sqlite_access import Access
 
 _log = logging.getLogger(__name__)
 
-# In pages of 4 KiB: the log is moved in steps of about 4 MB; beyond 16 MB a commit waits for its end.
+# In pages of 4 KiB: the log is moved in steps of about 8 MB; beyond 64 MB a commit waits for its end, and with it all
+# that come meanwhile, for as long as two flushes take: ten milliseconds, for every few thousand commits.
 PAGE = 4096
-_STEP_PAGES = 1_000
-_LOG_PAGES = 4_000
+_STEP_PAGES = 2_000
+_LOG_PAGES = 16_000
 _NEARLY = 100  # pages written during a round that are few enough to leave for later
 _ROUNDS = 4  # each round moves what was written during the former, so a few suffice
 

@@ -14,7 +14,7 @@ from sidecar.budget.policy import COMPONENTS
 from sidecar.budget.session import state_of
 from sidecar.journal import JournalError
 from sidecar.journal.codec import decode, encode
-from sidecar.journal.freezing import freeze, ours, stamp, thaw
+from sidecar.journal.freezing import freeze, freeze_in_pieces, ours, stamp, thaw
 from tests.budget.desk import Desk
 
 ids = st.sampled_from([f"item-{number}" for number in range(8)])
@@ -75,6 +75,26 @@ def test_a_session_that_was_frozen_and_thawed_at_any_moments_equals_the_fold_of_
         if freezing:
             desk.held = thaw(freeze(desk.session, written_at=desk.now))
         assert state_of(desk.session) == state_of(replay("s", decode(encode(desk.entries))))
+
+
+def test_a_session_that_changes_while_it_is_frozen_in_pieces_is_frozen_as_it_was_when_that_began():
+    desk = Desk(laws=False)
+    for number in range(300):
+        desk.ask(tokens=1, request_id=f"r{number}")
+    desk.put("i", tokens=5_000)
+    whole = freeze(desk.session, written_at=7.0)
+    pieces, count = freeze_in_pieces(desk.session, written_at=7.0), 0
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            frozen = end.value
+            break
+        count += 1
+        desk.put(f"i{count}", tokens=1)
+        desk.ask(tokens=1, request_id=f"later{count}")
+    assert count > 1
+    assert frozen == whole
 
 
 @pytest.fixture

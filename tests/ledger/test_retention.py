@@ -31,6 +31,19 @@ class Reading(MemoryJournal):
             yield stored
 
 
+class Keeping(MemoryJournal):
+    """Tells how many snapshots were stored in one go, each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[int] = []
+
+    @override
+    async def keep_snapshots(self, snapshots: Any) -> None:
+        self.kept.append(len(snapshots))
+        await super().keep_snapshots(snapshots)
+
+
 class Dropped:
     """Counts what is dropped."""
 
@@ -79,6 +92,20 @@ async def test_snapshots_are_taken_beside_the_commands_without_being_asked_for(s
         await ledger.settled()
         await ledger.handle("s", request())
     assert thaw((await journal.snapshots(["s"]))["s"]).version >= 10
+
+
+async def test_commands_are_answered_while_large_snapshots_are_taken(start):
+    journal = Keeping()
+    ledger = await start(journal, limits=Limits(snapshot_every=500))
+    await opened(ledger, "a", "b")
+    both = [each for n in range(600) for id in ("a", "b") for each in asks(id, request(request_id=f"r{n}"))]
+    await ledger.handle_all(both)
+    answered = 0
+    while len(await journal.snapshots(["a", "b"])) < 2:
+        await ledger.handle("other", OpenSession())
+        answered += 1
+    assert answered > 2
+    assert journal.kept == [1, 1]  # so large that each is stored by itself
 
 
 async def test_a_session_that_rests_or_is_closed_gets_its_snapshot_sooner(start, clock):
