@@ -123,6 +123,7 @@ class EventsApi:
         tracing: bool = False,
     ) -> None:
         self._event, self._batch = event_shapes()
+        self._batch.build()  # the largest of all: no batch should wait for it, and everybody else meanwhile
         self._ledger = ledger
         self._tally = tally
         self._auto_open = auto_open

@@ -77,9 +77,12 @@ class NotJson(Malformed):
 
 
 class Shape(Generic[T]):
-    """The shape of a body. Built once; checking is strict, so text is no number and an unknown field is an error."""
+    """The shape of a body. Checking is strict, so text is no number and an unknown field is an error.
 
-    __slots__ = ("_look", "_tagged", "_type", "_validate", "_whole", "adapter")
+    It is built once, for the first body, which takes milliseconds: a start need not wait for those that nobody uses.
+    """
+
+    __slots__ = ("_adapter", "_look", "_tagged", "_type", "_validate", "_whole")
 
     def __init__(self, type_: Any, *, tagged: bool = False, whole: str = "the body") -> None:
         """`tagged`: the type is a union that the field `type` tells apart; its tag is no part of a path.
@@ -87,18 +90,29 @@ class Shape(Generic[T]):
         `whole`: what to call the value in a sentence.
         """
         self._whole = whole
-        self.adapter: TypeAdapter[T] = TypeAdapter(type_)
-        self._validate = self.adapter.validator.validate_json
+        self._adapter: TypeAdapter[T] | None = None
+        self._validate: Callable[[bytes], T] = self._validate_first
         self._tagged = tagged
         self._type = type_
         self._look: Callable[[bytes], None] | None = None  # made for the first large body
+
+    def build(self) -> TypeAdapter[T]:
+        """What checks values, made now if it was not yet."""
+        if self._adapter is None:
+            self._adapter = TypeAdapter(self._type)
+            self._validate = self._adapter.validator.validate_json
+        return self._adapter
+
+    def _validate_first(self, body: bytes) -> T:
+        self.build()
+        return self._validate(body)
 
     def read(self, body: bytes) -> T:
         """The value that the body describes. Raises `Malformed`."""
         if len(body) > LARGE:
             self.look_at(body)
         try:
-            value: T = self._validate(body)
+            value = self._validate(body)
         except ValidationError as error:
             raise self._malformed(error) from None
         return value
@@ -106,7 +120,7 @@ class Shape(Generic[T]):
     def check(self, value: object) -> T:
         """A value that is decoded already. Raises `Malformed`."""
         try:
-            return self.adapter.validate_python(value)
+            return (self._adapter or self.build()).validate_python(value)
         except ValidationError as error:
             raise self._malformed(error) from None
 
