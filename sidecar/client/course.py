@@ -25,6 +25,8 @@ BUSY = frozenset({429, 502, 503, 504})  # SPEC section 4: overloaded, or the jou
 CREATED, WRONG, UNAUTHENTICATED, UNKNOWN, CONFLICT, FAULT = 201, 400, 401, 404, 409, 500
 BATCH, BATCH_TEXT = 500, 1_000_000  # events told at once, and characters in them: a body has 8 MiB at most
 FIRST_PAUSE, FIRST_REST = 0.05, 0.5  # seconds
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # what OpenSSL says, by version, to an answer in plain HTTP
+NO_TLS_THERE = "TLS is not spoken there: write http:// instead of https://"
 
 
 class Send(NamedTuple):
@@ -162,6 +164,10 @@ class Courses:
                 answer = yield Send(request, deadline)
             except (OSError, BadAnswer) as error:
                 trouble = str(error) or type(error).__name__
+                if getattr(error, "reason", None) in NO_TLS:  # no better the next moment
+                    self._rest_from_now()
+                    _log().warning("%s", NO_TLS_THERE)
+                    raise Away(f"{request.method} {request.path}: {NO_TLS_THERE}") from error
             else:
                 assert answer is not None  # noqa: S101 - what a driver sends for `Send`
                 if answer.status < 300:  # noqa: PLR2004 - no redirections here

@@ -65,9 +65,14 @@ class Credentials:
 
         now = _changes([self._ca, self._certificate, self._key])
         if self._context is None or now != self._made_of:
-            context = ssl.create_default_context(cafile=self._ca)
-            if self._certificate is not None:
-                context.load_cert_chain(self._certificate, self._key, password="")
+            name, file = "ca_file", self._ca
+            try:
+                context = ssl.create_default_context(cafile=file)
+                if self._certificate is not None:
+                    name, file = "certificate_file", self._certificate
+                    context.load_cert_chain(file, self._key, password="")
+            except ssl.SSLError as error:  # where a file is not there, that was said above
+                raise OSError(error.errno, f"{name} {file} cannot be used: {error.reason or error}") from error
             self._context, self._made_of = context, now
         return self._context
 

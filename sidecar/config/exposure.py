@@ -42,7 +42,10 @@ def broken(config: Config, label: Callable[[str], str]) -> Iterator[str]:
     tls = [(name, address) for name, address in listeners(config) if address.tls]
     if config.tls_certificate is None:
         for name, address in tls:
-            yield f"{label(name)} listens on {address.text}, which needs tls_certificate"
+            yield (
+                f"{label(name)} listens on {address.text}, which needs a certificate to show: "
+                "--tls-certificate FILE (the setting tls_certificate)"
+            )
     for name in ("tls_certificate", "tls_key", "tls_client_ca"):
         if getattr(config, name) is not None and not tls:
             yield f"{label(name)} would do nothing: neither listen nor otlp has an address with https://"

@@ -6,8 +6,8 @@ import errno
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 BUSY = frozenset({429, 503})  # SPEC section 4: overloaded, or the journal is away; both say when to come again
+NO_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}
+)  # what OpenSSL says, by version, to an answer in HTTP
 UNIX = "unix:"
 PAGE = 1000
 
@@ -65,7 +68,7 @@ class Connection:
                     trouble, wait = _problem(answer), _retry_after(response.headers)
                     retry = answer.status in BUSY
             except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-                trouble, wait, retry = f"is not trusted: {error}", None, False
+                trouble, wait, retry = _distrust(error), None, False
             except aiohttp.ClientConnectorError as error:
                 trouble, wait, retry = f"cannot be reached: {_reason(error.os_error)}", None, True
             except (aiohttp.ClientError, TimeoutError) as error:
@@ -117,19 +120,40 @@ class Shown:
         )
 
     def headers(self) -> Mapping[str, str]:
-        """The header with the token. Raises `OSError`, `UnicodeDecodeError`."""
+        """The header with the token. Raises `SidecarError`."""
         if self.token_file is None:
             return {}
-        lines = (line.strip() for line in self.token_file.read_text("ascii").splitlines())
+        with _naming("--token-file", self.token_file):
+            lines = (line.strip() for line in self.token_file.read_text("ascii").splitlines())
         token = next((line for line in lines if line and not line.startswith("#")), "")
         return {"Authorization": f"Bearer {token}"}
 
     def tls(self) -> ssl.SSLContext:
-        """What TLS is spoken with. Raises `OSError`."""
-        context = ssl.create_default_context(cafile=self.ca_file)
+        """What TLS is spoken with. Raises `SidecarError`."""
+        with _naming("--ca-file", self.ca_file):
+            context = ssl.create_default_context(cafile=self.ca_file)
+        if self.key is not None:
+            with _naming("--client-key", self.key):
+                self.key.open("rb").close()  # where it cannot be opened, what follows would not say which file it is
         if self.certificate is not None:
-            context.load_cert_chain(self.certificate, self.key, password="")
+            with _naming("--client-certificate", self.certificate):
+                context.load_cert_chain(self.certificate, self.key, password="")
         return context
+
+
+@contextmanager
+def _naming(flag: str, path: Path | None) -> Iterator[None]:
+    """Make what fails with a file a `SidecarError` that says which file and which flag named it."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        why = (error.reason or "unreadable").lower().replace("_", " ")
+        what = "certificates" if flag == "--ca-file" else "a certificate with its key"
+        raise SidecarError(f"{flag} {path} cannot be used as {what} (PEM): {why}") from None
+    except UnicodeDecodeError:
+        raise SidecarError(f"{flag} {path} cannot be used: a token is plain ASCII") from None
+    except OSError as error:
+        raise SidecarError(f"{flag} {path} cannot be used: {_reason(error)}") from None
 
 
 NOTHING = Shown()
@@ -153,10 +177,7 @@ async def connect(to: str, *, patience: float = 30.0, shown: Shown = NOTHING) ->
     Raises:
         SidecarError: `to` is none of them, or a file of `shown` cannot be used.
     """
-    try:
-        tls, headers = shown.tls(), shown.headers()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SidecarError(f"what is to be shown or trusted cannot be used: {error}") from None
+    tls, headers = shown.tls(), shown.headers()
     if to.startswith(UNIX):
         connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=to.removeprefix(UNIX), limit=16)
         base = "http://localhost"
@@ -182,6 +203,13 @@ def _is_web_address(to: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _distrust(error: aiohttp.ClientConnectorError) -> str:
+    """Tell why no TLS is spoken."""
+    if getattr(error.__cause__, "reason", None) in NO_TLS:
+        return "TLS is not spoken there: write http:// instead of https://"
+    return f"is not trusted: {error}"
 
 
 def _reason(error: OSError) -> str:

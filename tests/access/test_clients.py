@@ -10,10 +10,10 @@ import pytest
 
 from sidecar.app import make_app
 from sidecar.client import AsyncClient, Away, Client, Refused
-from sidecar.client.credentials import VARIABLES
+from sidecar.client.credentials import VARIABLES, Credentials
 from sidecar.lab import replay, top
 from sidecar.lab.recordings import bundled
-from tests.access.conftest import READ, TLS_LOOPBACK, WRITE, config, write_pair
+from tests.access.conftest import LOOPBACK, READ, TLS_LOOPBACK, WRITE, config, write_pair
 
 ITEMS: Any = [{"id": "a", "kind": "file", "tokens": 10}]
 
@@ -138,3 +138,44 @@ async def test_replay_and_top_say_what_is_missing(app, flags, capsys, caplog):
         assert "a token is asked for" in capsys.readouterr().err
         assert await tool.run(arguments(tool, *argv, flags[0])) == 1
         assert "certificate" in capsys.readouterr().err.lower()
+
+
+async def test_https_where_none_is_spoken_is_told_with_what_to_write_instead(capsys):
+    async with make_app(config(listen=(LOOPBACK,))) as app:
+        url = app.urls["api"][0].replace("http://", "https://")
+        assert await top.run(arguments(top, "--url", url, "--once")) == 1
+        assert "TLS is not spoken there: write http:// instead of https://" in capsys.readouterr().err
+        with Client(url, timeout=20, fail="closed") as client, pytest.raises(Away, match="write http:// instead"):
+            await asyncio.to_thread(client.session("s1").sync, ITEMS)
+        async with AsyncClient(url, timeout=20, fail="closed") as awaited:
+            with pytest.raises(Away, match="write http:// instead"):
+                await awaited.session("s1").sync(ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("flag", "content", "why"),
+    [
+        ("--ca-file", None, "No such file or directory"),
+        ("--ca-file", "nonsense", "certificates"),
+        ("--client-certificate", None, "No such file or directory"),
+        ("--client-certificate", "nonsense", "a certificate with its key"),
+        ("--client-key", None, "No such file or directory"),
+        ("--token-file", None, "No such file or directory"),
+        ("--token-file", "töken", "plain ASCII"),
+    ],
+)
+async def test_a_file_that_cannot_be_used_is_named_with_its_flag(tmp_path, capsys, flag, content, why):
+    path = tmp_path / "shown"
+    if content is not None:
+        path.write_text(content)
+    assert await top.run(arguments(top, "--url", "https://127.0.0.1:1", "--once", flag, str(path))) == 1
+    told = capsys.readouterr().err
+    assert f"{flag} {path} cannot be used" in told
+    assert why in told
+
+
+async def test_the_client_names_a_file_that_holds_no_certificate(tmp_path):
+    path = tmp_path / "nonsense.pem"
+    path.write_text("nonsense")
+    with pytest.raises(OSError, match=rf"ca_file {path} cannot be used: NO_CERTIFICATE"):
+        Credentials(ca_file=str(path)).tls()

@@ -52,7 +52,8 @@ def test_certificates_of_clients_count_only_where_tls_is_spoken():
 
 
 def test_tls_without_a_certificate_is_told():
-    with pytest.raises(ConfigError, match=r"--otlp listens on https://127\.0\.0\.1:1, which needs tls_certificate"):
+    told = r"--otlp listens on https://127\.0\.0\.1:1, which needs .*: --tls-certificate FILE \(.* tls_certificate\)"
+    with pytest.raises(ConfigError, match=told):
         read("--otlp", "https://127.0.0.1:1")
 
 
