@@ -50,6 +50,9 @@ class Erase:
 
 Operation: TypeAlias = Keep | Forget | Archive | Erase
 
+# The entries that mean anything to it.
+ARCHIVING = frozenset({ItemPut.type, CleanedUp.type, ItemRemoved.type, ArchiveErased.type})
+
 _REASONS = reasons(STANDARD.cleanup)
 
 

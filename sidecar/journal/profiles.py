@@ -6,12 +6,14 @@ replicas that teach the same agent come one after the other.
 """
 
 from collections.abc import Sequence
+from typing import get_args
 
 import msgspec
 
 from sidecar.budget.profile import Lesson, Profile, learn, lesson_of
 from sidecar.journal import Frame, JournalError
 
+TEACHING = frozenset(each.type for each in get_args(Lesson))  # the entries that may hold a lesson
 AGENTS = 1_000  # profiles kept; beyond that the one that learned least recently is forgotten
 
 _ENCODER = msgspec.json.Encoder(enc_hook=dict)  # the only thing that JSON does not know is a read-only mapping
@@ -48,5 +50,5 @@ def decode_profile(data: bytes) -> Profile:
     """The profile in JSON; fields that an older version did not write have their defaults. Raises `JournalError`."""
     try:
         return _DECODER.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, TypeError) as error:  # what is neither bytes nor a text is of a wrong type
         raise JournalError(f"a profile cannot be read: {error}") from error

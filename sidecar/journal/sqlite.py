@@ -68,7 +68,7 @@ class SqliteJournal:
 
         def store() -> list[Outcome]:
             with self._access.transaction("cannot store") as write:
-                outcomes, pages = store_frames(write, frames)
+                outcomes, pages = store_frames(write, frames, self._access.follows)
             self._log.pages += pages
             return outcomes
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
-from sidecar.journal import JournalError
+from sidecar.journal import JournalError, SessionId
 from sidecar.journal.sqlite_file import SCHEMA_VERSION, FileId, SqliteFile
 
 Durability: TypeAlias = Literal["normal", "full"]
@@ -19,7 +19,11 @@ _T = TypeVar("_T")
 
 
 class Access:
-    """The file at `path`, while it is open. `doubtful`: the last write failed, and may have happened."""
+    """The file at `path`, while it is open. `doubtful`: the last write failed, and may have happened.
+
+    `follows`: the version that comes next in a session, of those written to of late. Nobody else writes while the file
+    is ours; after a transaction that failed, nothing is believed of it.
+    """
 
     def __init__(self, path: Path, durability: Durability) -> None:
         self.path = path
@@ -29,6 +33,7 @@ class Access:
         self._was_there = False
         self._known: FileId | None = None  # the file that was read so far
         self.doubtful = False
+        self.follows: dict[SessionId, int] = {}
 
     def check_there(self) -> None:
         """Raise `JournalError` where the file was there, and is not. To begin a new one may not be what is wanted."""
@@ -45,6 +50,7 @@ class Access:
     def open(self) -> None:
         """Open the file, create it if it was never there. Raises `JournalError` with what is wrong and where."""
         self.check_there()
+        self.follows.clear()
         self._file = SqliteFile(self.path, synchronous=self._durability)
         self._was_there = True
         self._known = self._known or self._file.identity
@@ -99,14 +105,15 @@ class Access:
         """A transaction of the writer: all of it, or none. `failing` says what cannot be done if it fails."""
         file = self.file
         write = file.writer.execute
-        with file.failing(failing):
-            try:
-                file.check_in_place()
-                write("BEGIN IMMEDIATE")
-                yield write
-                write("COMMIT")
-            except BaseException:
-                self.doubtful = True
+        try:
+            file.check_in_place()
+            write("BEGIN IMMEDIATE")
+            yield write
+            write("COMMIT")
+        except BaseException:
+            self.doubtful = True
+            self.follows.clear()
+            with file.failing(failing):
                 if file.writer.in_transaction:
                     write("ROLLBACK")
                 raise

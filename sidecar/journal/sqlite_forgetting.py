@@ -25,6 +25,7 @@ async def forget_session(access: Access, head: Head) -> bool:
             still = write(history.NEWEST, values).fetchone() is not None
             for statement in history.FORGET_LAST if still else ():
                 write(statement, values)
+        access.follows.pop(head.session, None)
         return still
 
     return await access.write(last)

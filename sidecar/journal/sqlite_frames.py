@@ -1,11 +1,14 @@
 """Frames in SQLite: stored where they come next in their session, and read in chunks."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from sidecar.budget.entries import Closed
 from sidecar.journal import Frame, Outcome, SessionId
+from sidecar.journal.archive import ARCHIVING
 from sidecar.journal.codec import encode
+from sidecar.journal.profiles import TEACHING
 from sidecar.journal.sqlite_archive import store_archive
 from sidecar.journal.sqlite_file import SqliteFile
 from sidecar.journal.sqlite_log import PAGE
@@ -14,6 +17,8 @@ from sidecar.journal.sqlite_profiles import learn_frame
 Row: TypeAlias = tuple[SessionId, int, float, bytes, int]  # session, first, written_at, entries, place
 
 CHUNK = 256  # frames read at a time, so that nobody waits long for the reading thread
+
+_REMEMBERED = 10_000  # sessions of which it is known what follows
 
 # A frame is stored only where it comes next. Asked in one statement, SQLite would make a table for the answer first,
 # which takes longer than the insert.
@@ -28,20 +33,45 @@ _READ_SESSION = """
 _FRAME_BEFORE = "SELECT coalesce(max(first), 1) - 1 FROM frames WHERE session = ? AND first <= ? + 1"
 
 
-def store_frames(write: Callable[..., Any], frames: Sequence[Frame]) -> tuple[list[Outcome], int]:
-    """Store frames with what they mean for archive and profiles: an outcome for each, and the pages written, about."""
+def store_frames(
+    write: Callable[..., Any], frames: Sequence[Frame], follows: dict[SessionId, int]
+) -> tuple[list[Outcome], int]:
+    """Store frames with what they mean for archive and profiles: an outcome for each, and the pages written, about.
+
+    `follows`: as `Access` has it. It spares looking; whether a frame comes next the table itself decides in the end.
+    """
     outcomes: list[Outcome] = []
     size = 0
     for frame in frames:
-        newest = write(_NEXT, (frame.session,)).fetchone()
-        stored = frame.first == (1 if newest is None else newest[0])
+        session, first, entries = frame.session, frame.first, frame.entries
+        stored = first == follows.get(session) or first == _next(write, session)
         if stored:
-            data = encode(frame.entries)
-            closes = isinstance(frame.entries[-1], Closed)
-            write(_STORE_FRAME, (frame.session, frame.first, len(frame.entries), frame.written_at, closes, data))
-            size += len(data) + store_archive(write, frame) + learn_frame(write, frame)
+            data = encode(entries)
+            closes = entries[-1].type == Closed.type
+            try:
+                write(_STORE_FRAME, (session, first, len(entries), frame.written_at, closes, data))
+            except sqlite3.IntegrityError:  # somebody has, whatever we believed
+                stored = False
+            else:
+                size += len(data) + _store_meaning(write, frame)
+                follows[session] = first + len(entries)
         outcomes.append("stored" if stored else "conflict")
+    while len(follows) > _REMEMBERED:
+        del follows[next(iter(follows))]
     return outcomes, 2 + len(frames) + size // PAGE
+
+
+def _next(write: Callable[..., Any], session: SessionId) -> object:
+    """The version that comes next in a session."""
+    newest = write(_NEXT, (session,)).fetchone()
+    return 1 if newest is None else newest[0]
+
+
+def _store_meaning(write: Callable[..., Any], frame: Frame) -> int:
+    """What a frame means for the archive and for profiles, if anything; the bytes written."""
+    types = {entry.type for entry in frame.entries}
+    size = 0 if types.isdisjoint(ARCHIVING) else store_archive(write, frame)
+    return size if types.isdisjoint(TEACHING) else size + learn_frame(write, frame)
 
 
 def frame_before(file: SqliteFile, session: SessionId, after: int) -> int:

@@ -55,6 +55,32 @@ async def test_what_was_stored_is_there_after_closing_and_opening(path):
     await journal.close()
 
 
+async def test_what_somebody_else_has_written_is_a_conflict_whatever_was_remembered(path):
+    """Where a session stands is not asked again with each frame; the table has the last word."""
+    journal = SqliteJournal(path)
+    await journal.open()
+    await journal.append([frame(1, *noted(1))])
+    with sqlite3.connect(path) as other:
+        other.execute("INSERT INTO frames SELECT 99, session, 2, 3, written_at, entries, closes FROM frames")
+    other.close()
+    late = frame(2, put("i", content=2), removed("i", content=2), contents={2: "text"})
+    assert await journal.append([frame(1, *noted(1), session="t"), late]) == ["stored", "conflict"]
+    assert await journal.archive_record("s", "i") is None
+    assert await journal.append([frame(5, *noted(1))]) == ["stored"]
+    await journal.close()
+
+
+async def test_of_an_append_that_failed_nothing_is_remembered(path):
+    journal = SqliteJournal(path)
+    await journal.open()
+    await journal.append([frame(1, *noted(1))])
+    with pytest.raises(UnicodeEncodeError):
+        await journal.append([frame(2, *noted(1)), frame(3, put("i", content=3), contents={3: "\ud800"})])
+    assert await journal.append([frame(3, *noted(1))]) == ["conflict"]
+    assert await journal.append([frame(2, *noted(1))]) == ["stored"]
+    await journal.close()
+
+
 CHILD = """
 import asyncio, sys
 from sidecar.journal.sqlite import SqliteJournal
