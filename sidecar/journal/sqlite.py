@@ -8,6 +8,7 @@ survives the machine; the flush takes milliseconds, so it happens in a thread.
     sqlite_access.py      transactions and selections, each in its thread
     sqlite_log.py         the write-ahead log, moved into the file beside the commits
     sqlite_frames.py      frames: stored and read
+    sqlite_rows.py        rows as what they tell of, or damaged
     sqlite_archive.py     what a frame means for the archive
     sqlite_profiles.py    what it teaches of its agent
     sqlite_history.py     where sessions stand, snapshots, and what is forgotten
@@ -20,17 +21,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sidecar.budget.entries import AnyEntry
 from sidecar.budget.profile import Profile
 from sidecar.journal import ArchiveRecord, Damaged, Frame, Head, Outcome, SessionId, Snapshot, StoredEntry
 from sidecar.journal import sqlite_history as history
-from sidecar.journal.codec import decode
 from sidecar.journal.profiles import decode_profile
 from sidecar.journal.sqlite_access import Access, Durability
-from sidecar.journal.sqlite_archive import CONTENT, RECORD, RECORDS, pattern_of, record_of
+from sidecar.journal.sqlite_archive import CONTENT, RECORD, RECORDS, pattern_of
 from sidecar.journal.sqlite_forgetting import forget_archive, forget_entries, forget_session
 from sidecar.journal.sqlite_frames import CHUNK, frame_before, read_frames, store_frames
 from sidecar.journal.sqlite_log import PAGE, Log
 from sidecar.journal.sqlite_profiles import PROFILES, keep
+from sidecar.journal.sqlite_rows import entries_of, head_of, record_of, snapshot_of
 
 
 class SqliteJournal:
@@ -90,8 +92,9 @@ class SqliteJournal:
         while left is None or left > 0:
             chunk = CHUNK if left is None else min(CHUNK, left)
             rows = await self._access.run("read", partial(read_frames, self._access.file, session, place, chunk))
-            for id, first, written_at, data, place in rows:  # noqa: B007 - the last row's is where to go on
-                for version, entry in enumerate(self._entries(id, first, data), first):
+            for row in rows:
+                id, first, _, written_at, _, place = row  # the last row's is where to go on
+                for version, entry in enumerate(self._entries(row[:5]), first):
                     if version <= after:
                         continue
                     if left is not None:
@@ -110,13 +113,12 @@ class SqliteJournal:
     async def heads(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Head]:
         """Where these sessions stand."""
         rows = await self._access.select(history.HEADS, (json.dumps(list(sessions)),))
-        return {head.session: head for head in map(history.head_of, rows)}
+        return {head.session: head for head in map(head_of, rows)}
 
     async def survey(self, *, after: SessionId | None, limit: int) -> Sequence[Head]:
         """Where all sessions stand, in order of id."""
         return [
-            history.head_of(row)
-            for row in await self._access.select(history.SURVEY, {"after": after or "", "limit": limit})
+            head_of(row) for row in await self._access.select(history.SURVEY, {"after": after or "", "limit": limit})
         ]
 
     async def tails(self, marks: Mapping[SessionId, int]) -> AsyncIterator[StoredEntry]:
@@ -126,8 +128,9 @@ class SqliteJournal:
         )
         try:
             while rows := await self._access.run("read", partial(self._access.fetch, cursor, CHUNK)):
-                for id, first, written_at, data in rows:
-                    for version, entry in enumerate(self._entries(id, first, data), first):
+                for row in rows:
+                    id, first, _, written_at, _ = row
+                    for version, entry in enumerate(self._entries(row), first):
                         yield StoredEntry(session=id, version=version, written_at=written_at, entry=entry)
         finally:
             await self._access.run("read", cursor.close)
@@ -169,7 +172,7 @@ class SqliteJournal:
     async def snapshots(self, sessions: Collection[SessionId]) -> Mapping[SessionId, Snapshot]:
         """The snapshots of sessions."""
         rows = await self._access.select(history.SNAPSHOTS, (json.dumps(list(sessions)),))
-        return {snapshot.session: snapshot for snapshot in map(history.snapshot_of, rows)}
+        return {snapshot.session: snapshot for snapshot in map(snapshot_of, rows) if snapshot is not None}
 
     async def keep_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Store these in place of older ones."""
@@ -202,8 +205,8 @@ class SqliteJournal:
         """Delete old archive records with their contents."""
         return await forget_archive(self._access, session, before)
 
-    def _entries(self, session: SessionId, first: int, data: bytes) -> Sequence[Any]:
+    def _entries(self, row: Sequence[Any]) -> Sequence[AnyEntry]:
         try:
-            return decode(data)
+            return entries_of(row)
         except Damaged as error:
-            raise Damaged(f"journal {self.path}: session {session!r} at version {first}: {error}") from error
+            raise Damaged(f"journal {self.path}: session {row[0]!r} at version {row[1]}: {error}") from error

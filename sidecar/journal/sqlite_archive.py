@@ -1,9 +1,9 @@
 """The archive in SQLite: what a stored frame means for it, and how it is read and searched."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from sidecar.journal import ArchiveRecord, Frame
+from sidecar.journal import Frame
 from sidecar.journal.archive import Archive, Erase, Forget, Keep, operations
 
 _STORE_RECORD = """
@@ -62,20 +62,3 @@ def store_archive(write: Callable[..., Any], frame: Frame) -> int:
 def pattern_of(query: str | None) -> str | None:
     """The LIKE pattern that finds a text anywhere; `~` escapes."""
     return query and "%" + query.replace("~", "~~").replace("%", "~%").replace("_", "~_") + "%"
-
-
-def record_of(row: Sequence[Any], *, content: str | None = None) -> ArchiveRecord:
-    """The record in a row of `RECORD`."""
-    item, kind, component, step, reason, before, after, archived_at, content_version = row
-    return ArchiveRecord(
-        id=item,
-        kind=kind,
-        component=component,
-        step=step,
-        reason=reason,
-        tokens_before=before,
-        tokens_after=after,
-        archived_at=archived_at,
-        content_version=content_version,
-        content=content,
-    )

@@ -14,7 +14,7 @@ from sidecar.journal.sqlite_file import SqliteFile
 from sidecar.journal.sqlite_log import PAGE
 from sidecar.journal.sqlite_profiles import learn_frame
 
-Row: TypeAlias = tuple[SessionId, int, float, bytes, int]  # session, first, written_at, entries, place
+Row: TypeAlias = tuple[SessionId, int, int, float, bytes, int]  # session, first, count, written_at, entries, place
 
 CHUNK = 256  # frames read at a time, so that nobody waits long for the reading thread
 
@@ -24,9 +24,11 @@ _REMEMBERED = 10_000  # sessions of which it is known what follows
 # which takes longer than the insert.
 _NEXT = "SELECT first + count FROM frames WHERE session = ? ORDER BY first DESC LIMIT 1"
 _STORE_FRAME = "INSERT INTO frames (session, first, count, written_at, closes, entries) VALUES (?, ?, ?, ?, ?, ?)"
-_READ_ALL = "SELECT session, first, written_at, entries, id FROM frames WHERE id > ? ORDER BY id LIMIT ?"
+_READ_ALL = """
+    SELECT session, first, count, written_at, CAST(entries AS BLOB), id FROM frames WHERE id > ? ORDER BY id LIMIT ?
+"""
 _READ_SESSION = """
-    SELECT session, first, written_at, entries, first FROM frames
+    SELECT session, first, count, written_at, CAST(entries AS BLOB), first FROM frames
     WHERE session = ? AND first > ? ORDER BY first LIMIT ?
 """
 # Added here and not in Python: the version after the largest number there is would not fit.

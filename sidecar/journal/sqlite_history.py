@@ -4,16 +4,15 @@ Much is forgotten in pieces, a small transaction each: commits happen on the eve
 another session's ten thousand rows.
 """
 
-from sidecar.journal import Head, SessionId, Snapshot
-
 PIECE = 500  # rows deleted at a time
 
-# Each id is one step along the index, however many frames its session has.
+# Each id is one step along the index, however many frames its session has. Bytes come after all texts, and name none.
 _IDS = """
     WITH RECURSIVE ids (id) AS (
-        SELECT min(session) FROM frames WHERE session > :after
+        SELECT min(session) FROM frames WHERE session > :after AND session < x''
         UNION ALL
-        SELECT (SELECT min(session) FROM frames WHERE session > ids.id) FROM ids WHERE ids.id IS NOT NULL
+        SELECT (SELECT min(session) FROM frames WHERE session > ids.id AND session < x'') FROM ids
+        WHERE ids.id IS NOT NULL
     )
 """
 SESSIONS = f"{_IDS} SELECT id FROM ids WHERE id IS NOT NULL LIMIT :limit"  # noqa: S608 - made of constants
@@ -28,7 +27,7 @@ HEADS = f"WITH chosen (id) AS (SELECT value FROM json_each(?)) {_HEAD}"  # noqa:
 
 # The join order and the index give each session's frames in order; the reader checks that they are.
 TAILS = """
-    SELECT session, first, written_at, entries FROM json_each(?) AS mark
+    SELECT session, first, count, written_at, CAST(entries AS BLOB) FROM json_each(?) AS mark
     CROSS JOIN frames ON session = json_extract(mark.value, '$[0]') AND first > json_extract(mark.value, '$[1]')
 """
 SNAPSHOTS = """
@@ -63,7 +62,7 @@ FORGET_LAST = (
 )
 # Only ever from the front, and never the newest, from which the next version is counted.
 OLD_FRAMES = """
-    SELECT id, count FROM frames WHERE session = :session AND first < (
+    SELECT id, CAST(count AS INTEGER) FROM frames WHERE session = :session AND first < (
         SELECT min(first) FROM frames AS kept WHERE kept.session = :session AND (
             kept.written_at >= :before
             OR kept.first + kept.count - 1 > coalesce((SELECT version FROM snapshots WHERE session = :session), 0)
@@ -76,15 +75,3 @@ FORGET_CONTENTS = """
         SELECT content_version FROM archive WHERE session = :session AND item = :item)
 """
 FORGET_RECORD = "DELETE FROM archive WHERE session = :session AND item = :item"
-
-
-def head_of(row: tuple[SessionId, int, float, int]) -> Head:
-    """The head in a row of `SURVEY` or `HEADS`; the embedded journal has one writer, which needs no name."""
-    session, version, written_at, closes = row
-    return Head(session=session, version=version, written_at=written_at, writer="", closed=bool(closes))
-
-
-def snapshot_of(row: tuple[SessionId, int, float, str, bytes]) -> Snapshot:
-    """The snapshot in a row of `SNAPSHOTS`."""
-    session, version, written_at, stamp, state = row
-    return Snapshot(session=session, version=version, written_at=written_at, stamp=stamp, state=state)
