@@ -221,16 +221,17 @@ class Soak:
             "collector": f"{self.collector.taken:,} requests taken",
             "answers": ", ".join(f"{count:,} x {name}" for name, count in self.tally.answers.most_common()),
             "memory": f"{judged[0][1]:.1f} MiB, {judged[-1][0] - judged[0][0]:.0f} s later {judged[-1][1]:.1f};"
-            f" {min(y for _, y in judged):.1f} to {max(y for _, y in judged):.1f};"
-            f" slope {slope(judged):+.1f} MiB an hour",
+            f" {min(y for _, y in judged):.1f} to {max(y for _, y in judged):.1f}"
+            + (f"; slope {slope(judged):+.1f} MiB an hour" if long else ""),
             "least memory": ", ".join(f"{least:.1f}" for _, least in floors(judged, FLOOR))
-            + f" MiB in each minute; slope {grows:+.1f} MiB an hour",
+            + " MiB in each minute; "
+            + (
+                f"slope {grows:+.1f} MiB an hour" if long else f"too short to judge: that takes {LONG / 60:.0f} minutes"
+            ),
             "not asked for": ", ".join(f"{count} x {name}" for name, count in self.tally.unasked.items()) or "nothing",
             "loud in the log": "; ".join(f"{count} x {line}" for line, count in loud.items()) or "nothing",
             "ledger": f"{sessions:,} sessions, {len(self.tally.wrong)} unlike the clients' account; exit code {code}",
         }
-        if not long:
-            told["memory"] += ", too short a run to judge it"
         if not self.disk.mounted:
             told["left out"] = "the full disk: mounting one takes root"
         for name, text in told.items():

@@ -56,8 +56,8 @@ class Tally:
 
 
 def unanswered(error: Exception) -> str:
-    """What to call a call that was not answered."""
-    return "not answered in time" if isinstance(error, TimeoutError) else "not there"
+    """What to call a call that was not answered: a sidecar that is killed is away until it has started anew."""
+    return "not answered in time" if isinstance(error, TimeoutError) else "not running, or cut off (a kill)"
 
 
 @dataclass(slots=True)
