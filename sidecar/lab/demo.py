@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 
 from sidecar.app import make_app
 from sidecar.config import Config
@@ -21,13 +22,16 @@ from sidecar.lab.connection import Connection, Shown, SidecarError, connect
 from sidecar.lab.player import Options, Played
 from sidecar.lab.recordings import bundled, read
 from sidecar.lab.replay import add_pace, replay, show
-from sidecar.lab.style import Style
+from sidecar.lab.style import Style, width_of
+from sidecar.lab.table import WIDTH
 
 SPEED = "100"  # with pauses of at most IDLE recorded seconds, the longest bundled recording takes about 40 s
 IDLE = 10.0
-FACTS = """A component above 100 % is no mistake: what users and the model write, and system text, are facts, and a fact
-stands whatever the budget. Refused is only what the agent could still leave out: results of tools, files, documents,
-skills."""
+FACTS = (
+    "A component above 100 % is no mistake: what users and the model write, and system text, are facts, and a fact "
+    "stands whatever the budget. Refused is only what the agent could still leave out: results of tools, files, "
+    "documents, skills."
+)
 OK, NOT_FOUND = 200, 404
 EVERYWHERE, LOOPBACK = "//0.0.0.0:", "//127.0.0.1:"
 
@@ -70,7 +74,8 @@ async def _show(config: Config, args: argparse.Namespace) -> int:
         async with connect(api, shown=shown) as connection:
             replayed = await replay(recordings, connection, options)
             show(replayed)
-            print(f"\n{FACTS}\n\n{await where_to_look(connection, api, telemetry, replayed.sessions)}", flush=True)
+            facts = fill(FACTS, min(width_of(sys.stdout), WIDTH))
+            print(f"\n{facts}\n\n{await where_to_look(connection, api, telemetry, replayed.sessions)}", flush=True)
         if not args.once:
             print("\nServing until interrupted (Ctrl-C).", flush=True)
             with suppress(asyncio.CancelledError):

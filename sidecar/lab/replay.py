@@ -17,7 +17,7 @@ from sidecar.lab.connection import Connection, Shown, SidecarAway, SidecarError,
 from sidecar.lab.player import Options, Played, Player, Way
 from sidecar.lab.progress import Progress
 from sidecar.lab.recordings import Recording, RecordingError, read
-from sidecar.lab.style import Style
+from sidecar.lab.style import Style, width_of
 from sidecar.lab.table import details, overview
 
 SIDE_BY_SIDE = 8  # recordings at once when there is no pace to keep
@@ -164,10 +164,11 @@ async def replay(recordings: Sequence[Recording], connection: Connection, option
 def show(replayed: Replayed) -> None:
     """Print what became of a replay: in detail where that can be read, always as an overview."""
     style = Style.of(sys.stdout)
+    width = width_of(sys.stdout)
     print()
     if len(replayed.sessions) <= IN_DETAIL:
-        print(details(replayed.sessions, style), end="\n\n")
-    print(overview(replayed.sessions, style))
+        print(details(replayed.sessions, style, width), end="\n\n")
+    print(overview(replayed.sessions, style, width))
     for error in replayed.errors:
         print(f"replay: {error}", file=sys.stderr)
 

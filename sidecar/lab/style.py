@@ -1,8 +1,10 @@
 """How the lab writes to a terminal: in colours where there is one, with bars as fine as its characters allow."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from shutil import get_terminal_size
 from typing import TextIO
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -80,6 +82,11 @@ class Style:
         if not self.colour:
             return LETTERS.get(name, "#") * length
         return self.paint(("█" if self.blocks else "#") * length, name)
+
+
+def width_of(stream: TextIO) -> int:
+    """How many columns a stream has; one that is no terminal has as many as are asked for."""
+    return get_terminal_size().columns if stream.isatty() else sys.maxsize
 
 
 def cut(text: str, width: int, *, ellipsis: str = "…") -> str:

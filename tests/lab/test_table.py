@@ -1,6 +1,7 @@
 """The tables at the end of a replay."""
 
 import re
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -64,6 +65,18 @@ def test_a_long_sentence_is_broken_between_words(played):
     block = details([played], Style())
     assert max(map(len, block.splitlines())) <= 119
     assert "1,000,\n    step_number_8 1,000, " in block
+
+
+@pytest.mark.parametrize("width", [80, 96, 119, 240])
+def test_nothing_is_wider_than_the_terminal_and_what_gives_way_is_told_elsewhere(played, width):
+    played.opened = replace(played.opened, session="a-session-with-a-name-that-is-rather-long__p-1")
+    played.account.freed["evict_lru"] = 1_234_567
+    block, lines = details([played], Style(blocks=True), width), overview([played], Style(blocks=True), width)
+    assert [line for line in (block + "\n" + lines).splitlines() if len(line) > width] == []
+    assert "exhausted" in block
+    assert "refused" in lines
+    assert "__p-1" in lines
+    assert ("exhausted" in lines) == (width > 100)
 
 
 def test_the_overview_has_a_line_for_each_session_and_their_sum(played):

@@ -200,6 +200,22 @@ def test_a_screen_has_as_many_lines_as_the_terminal_and_none_is_too_long(size, a
     assert max(len(bare(line)) for line in drawn) <= max(size[0], 40)
 
 
+def test_of_eighty_columns_none_is_missing_at_the_end_of_a_line():
+    windows = {"window": Window(report(mode="managed", model="claude-opus-4-6", agent="claude-code"), freed=12_345)}
+    size = terminal_size((80, 24))
+    listed, alone = (
+        [bare(line) for line in screen(windows, "http://sidecar", size, RICH, View(chosen="window", alone=alone))]
+        for alone in (False, True)
+    )
+    assert listed[3].endswith("12,345")
+    assert alone[3].endswith("managed")
+    assert all(line.endswith("exhausted 1 time") for line in alone[11:16])
+    assert listed[-1].endswith("talk")
+    assert alone[-1].endswith("talk")
+    first, second = [bare(line) for line in screen({}, "x", size, RICH, View())[2:4]]
+    assert f"{first} {second}".endswith("sends its first event.")
+
+
 def test_the_chosen_window_is_always_in_sight():
     ids = [f"{number}" for number in range(50)]
     for chosen in ids:

@@ -59,7 +59,7 @@ async def print_once(connection: Connection) -> None:
     width = max(80, get_terminal_size((120, 24)).columns)
     for line in table(watch.windows, ids, style, width, View()):
         print(line.rstrip())
-    print(f"\n{legend(style, width)}")
+    print(f"\n{legend(style)}")
 
 
 async def complete(watch: Watch, ids: list[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import terminal_size
+from textwrap import wrap
 from typing import Any
 
 from sidecar.budget.policy import COMPONENTS, STATUSES, Component
@@ -21,6 +22,8 @@ LETTERS = {name: short[0].upper() for name, short in SHORT.items()}
 NAME, LEAST_NAME = 30, 12
 FIGURES = 48  # the columns after the bar
 LEAST_BAR = 12
+WIDE = 100  # columns from which a component is shown with its budget
+LEGEND = sum(len(short) + 4 for short in SHORT.values()) - 2  # columns that it takes
 CLEAR = "\x1b[0m"
 
 
@@ -46,7 +49,11 @@ def table(windows: Mapping[str, Window], ids: Sequence[str], style: Style, width
     long = min(NAME, max(LEAST_NAME, width - FIGURES - LEAST_BAR - 4))
     bar = max(LEAST_BAR, width - long - FIGURES - 4)
     heads = f"{'used':>6}  {'status':<9}{'full in':>12}{'exh.':>6}{'freed':>11}"
-    lines = [style.paint(f"  {'window':<{long}} {legend(style, bar, plain=True):<{bar}} {heads}", "dim")]
+    lines = [
+        style.paint(
+            f"  {'window':<{long}} {('what fills it' if bar > LEAST_BAR else 'filled by'):<{bar}} {heads}", "dim"
+        )
+    ]
     for id in ids:
         window = windows[id]
         mark = ("▸ " if style.blocks else "> ") if id == view.chosen else "  "
@@ -100,10 +107,8 @@ def window_bar(report: Report, width: int, style: Style) -> str:
     return "".join(cells) + style.paint("".join(left), "dim")
 
 
-def legend(style: Style, width: int, *, plain: bool = False) -> str:
+def legend(style: Style) -> str:
     """The names of the five components in their colours or with their letters."""
-    if plain:
-        return "what fills it"[:width]
     if style.colour:
         return "  ".join(style.paint("█ " if style.blocks else "# ", name) + SHORT[name] for name in COMPONENTS)
     return "  ".join(f"{LETTERS[name]} {SHORT[name]}" for name in COMPONENTS)
@@ -113,24 +118,25 @@ def screen(windows: Mapping[str, Window], name: str, size: terminal_size, style:
     """The whole screen, exactly as many lines as the terminal has."""
     width, height = max(size.columns, 40), max(size.lines, 6)
     if view.alone and view.chosen is not None and view.chosen in windows:
-        keys = "q quit   esc back   ↑↓ another window"
+        keys = "q quit  esc back  ↑↓ others"
         body = detail(view.chosen, windows[view.chosen], style, width)
     else:
-        keys = "q quit   ↑↓ choose   enter look into it"
+        keys = "q quit  ↑↓ choose  enter open"
         body = _listed(windows, style, width, height - 4, view)
     head = f"{style.paint('Token budget', 'bold')}  {name}  {census(windows, style)}"
     if view.trouble:
         head += "  " + style.paint(view.trouble, "critical")
     lines = [head, "", *body[: height - 3]]
     lines += [""] * (height - 1 - len(lines))
-    lines.append(style.paint(keys, "dim") + "   " + legend(style, width))
+    beside = width - len(keys) - 2
+    lines.append(style.paint(keys, "dim") + ("  " + legend(style) if beside >= LEGEND else ""))
     return [clipped(line, width) for line in lines]
 
 
 def _listed(windows: Mapping[str, Window], style: Style, width: int, room: int, view: View) -> list[str]:
     ids = ordered(windows)
     if not ids:
-        return ["No window yet. It appears here when an agent opens a session or sends its first event."]
+        return wrap("No window yet. It appears here when an agent opens a session or sends its first event.", width)
     return table(windows, scrolled(ids, view.chosen, room), style, width, view)
 
 
@@ -157,7 +163,8 @@ def detail(session: str, window: Window, style: Style, width: int) -> list[str]:
     report = window.report
     overall = report["overall"]
     facts = [report["state"], report["agent"], report.get("model"), report["mode"]]
-    lines = [f"{style.paint(session, 'bold')}  {style.paint(' · '.join(str(f) for f in facts if f), 'dim')}", ""]
+    told = style.paint(" · ".join(str(fact) for fact in facts if fact), "dim")
+    lines = [style.paint(session, "bold"), told, ""]
     status = style.paint(str(overall["status"]), overall["status"])
     level = f"{100 * overall['utilization_ratio']:.0f} % {status}"
     lines.append(
@@ -193,17 +200,21 @@ def _forecast(report: Report) -> str:
 
 
 def _component(name: Component, part: Mapping[str, Any], style: Style, width: int) -> str:
+    wide = width >= WIDE
+    bar = max(10, min(40, width - (82 if wide else 69)))
+    shown = f"{part['used_tokens']:>9,}" + (f" of {part['allocated_tokens']:>9,}" if wide else "")
+    gauge = style.bar(part["utilization_ratio"], bar, mark=part["target"]["high"])
+    status = style.paint(f"{part['status']:<9}", part["status"])
+    line = f"{style.paint(f'{name:<19}', name)}{shown}  {gauge} {100 * part['utilization_ratio']:>4.0f} %  {status}"
     notes = []
     if part["exhaustions"]:
         notes.append(f"exhausted {count(part['exhaustions'], 'time')}")
     if part.get("reclaimable_tokens"):
         notes.append(f"{part['reclaimable_tokens']:,} reclaimable")
-    bar = style.bar(part["utilization_ratio"], max(10, min(40, width - 82)), mark=part["target"]["high"])
-    status = style.paint(f"{part['status']:<9}", part["status"])
-    return (
-        f"{style.paint(f'{name:<19}', name)}{part['used_tokens']:>9,} of {part['allocated_tokens']:>9,}  {bar} "
-        f"{100 * part['utilization_ratio']:>4.0f} %  {status} {', '.join(notes)}"
-    )
+    room = width - 19 - len(shown) - bar - 20  # what is left after the status
+    while notes and len(", ".join(notes)) > room:
+        notes.pop()
+    return f"{line} {', '.join(notes)}" if notes else line
 
 
 def _decisions(entries: Iterable[Mapping[str, Any]], style: Style) -> list[str]:
