@@ -8,6 +8,7 @@ for a later call is reckoned when it has come, and only for what is exported.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sidecar.budget.held import ratio
 from sidecar.budget.outlook import at, rates
 from sidecar.budget.pace import Reach
 from sidecar.budget.session import Session
@@ -16,17 +17,20 @@ from sidecar.budget.session import Session
 class Called(NamedTuple):
     """What the model call `call` of a session's `epoch` found; the whole window first, then each component.
 
-    `falls` counts the times that each level fell, `utilizations` are parts of the budgets, `levels` are used tokens and
-    budgets. `rates` are the tokens that a call adds and `reaches` what is made of them; both empty where nobody knows.
+    `falls` counts the times that each level fell, `levels` are used tokens and budgets. `rates` are the tokens that a
+    call adds and `reaches` what is made of them; both empty where nobody knows.
     """
 
     epoch: int
     call: int
-    falls: tuple[int, ...]
-    utilizations: tuple[float, ...]
+    falls: list[int]
     levels: list[tuple[int, int]]
     rates: Sequence[float]
     reaches: Sequence[Reach]
+
+    def utilization(self, place: int) -> float:
+        """What one level was in parts of its budget."""
+        return ratio(*self.levels[place])
 
     def expected(self, place: int, reach: Reach) -> float:
         """The utilization that was expected of one level so many calls later."""
@@ -42,8 +46,7 @@ def called(session: Session) -> Called:
     return Called(
         session.epoch,
         session.calls,
-        tuple([pace.falls for pace in paces]),
-        (session.utilization, *[held.utilization for held in components]),
+        [pace.falls for pace in paces],
         [(session.used, session.total), *[(held.used, held.allocated) for held in components]],
         *(((), ()) if told is None else told),
     )

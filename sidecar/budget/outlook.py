@@ -67,7 +67,9 @@ def rates(samples: Sequence[Sample], paces: Sequence[Pace]) -> tuple[list[float]
     if not growths:
         return None
     if len(growths) >= _LINE_FROM and _steady(growths):
-        return [sum(growths) / len(growths), *[pace.mean for pace in paces[1:]]], STRAIGHT
+        means = [pace.mean for pace in paces]
+        means[0] = sum(growths) / len(growths)
+        return means, STRAIGHT
     return [pace.rate for pace in paces], REACHES
 
 
@@ -115,7 +117,7 @@ def _growths(samples: Sequence[Sample]) -> list[int]:
     before: int | None = None
     growths = []
     for _, used, call in samples:
-        if call and call != seen:
+        if call != seen and call:
             if before is not None:
                 growths.append(used - before)
             seen, before = call, used

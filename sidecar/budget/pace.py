@@ -80,12 +80,14 @@ class Pace:
     @property
     def mean(self) -> float:
         """Tokens a call has added in this session alone, at least 0."""
-        return max(0.0, self.total / self.weight) if self.weight else 0.0
+        mean = self.total / self.weight if self.weight else 0.0
+        return mean if mean > 0 else 0.0
 
     @property
     def rate(self) -> float:
         """Tokens a call adds, at least 0."""
-        return max(0.0, (self.total + PRIOR_CALLS * self.usual) / (self.weight + PRIOR_CALLS))
+        rate = (self.total + PRIOR_CALLS * self.usual) / (self.weight + PRIOR_CALLS)
+        return rate if rate > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

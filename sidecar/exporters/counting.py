@@ -44,6 +44,12 @@ from sidecar.ledger import Record
 Exemplar: TypeAlias = Callable[[float], str]
 
 
+# What nothing is counted of, and comes most often.
+QUIET: frozenset[type[AnyEntry]] = frozenset(
+    {ItemTouched, ItemResized, ItemCompleted, ItemRemoved, Released, LeaseLapsed}
+)
+
+
 class Counting:
     """The series of the whole catalogue, and the rules by which entries and cleanup runs move its counters."""
 
@@ -115,7 +121,9 @@ class Counting:
     def record(self, agent: str, record: Record, exemplar: Exemplar | None) -> None:
         """Count what one command did. `exemplar` is asked where a series shows one."""
         for stored in record.entries:
-            self._count(agent, record, stored.entry, exemplar)
+            entry = stored.entry
+            if type(entry) not in QUIET:
+                self._count(agent, record, entry, exemplar)
         for run in record.runs:
             if not run.advice and run.component in CLEANED:
                 self._cleanups[agent, run.component, run.trigger, run.result].add(1)
@@ -135,15 +143,13 @@ class Counting:
                 self._granted[agent, entry.component].add(entry.granted)
                 seconds = record.decision_seconds
                 self._decisions.observe(seconds, exemplar(seconds) if exemplar else "")
-            case ItemTouched() | ItemResized() | ItemCompleted() | ItemRemoved() | Released() | LeaseLapsed():
-                pass
-            case WindowSynced():
-                self._calls[agent,].observe(ratio(entry.tokens, session.total))
             case UsageReported():
                 if entry.total is not None and entry.call:
                     # Billed in the provider's tokens, as the window is, and not in the host's that the budgets are in.
                     window = session.total_tokens - session.reserve_tokens
                     self._calls[agent,].observe(ratio(entry.total, window))
+            case WindowSynced():
+                self._calls[agent,].observe(ratio(entry.tokens, session.total))
             case Exhausted():
                 exhaustions = self._exhaustions[agent, entry.component, session.mode]
                 exhaustions.add(1)
@@ -177,6 +183,8 @@ class Counting:
                 self._begin_errors()
             case BoundExceeded() | Calibrated() | ArchiveErased() | Learned() | Noted():
                 pass
+            case ItemTouched() | ItemResized() | ItemCompleted() | ItemRemoved() | Released() | LeaseLapsed():
+                pass  # QUIET
             case _:
                 assert_never(entry)
 

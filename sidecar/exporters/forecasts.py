@@ -17,7 +17,8 @@ from sidecar.budget.session import Session
 
 # As in `Called`: None is the whole window.
 LEVELS: tuple[Component | None, ...] = (None, *COMPONENTS)
-_LONGEST = max(reach.calls for reach in REACHES)
+_HORIZONS = [reach.calls for reach in REACHES]
+_LONGEST = max(_HORIZONS)
 
 
 class Miss(NamedTuple):
@@ -70,13 +71,10 @@ class Forecasts:
 
     def _missed(self, past: _Past, called: Called) -> list[Miss]:
         missed: list[Miss] = []
-        for ahead, horizon in enumerate(REACHES):
-            then = past.calls.get(called.call - horizon.calls)
-            if then is None or not then.reaches:
-                continue
-            reach = then.reaches[ahead]
-            for place, level in self._judged:
-                if then.falls[place] == called.falls[place]:
-                    error = abs(then.expected(place, reach) - called.utilizations[place])
-                    missed.append(Miss(level, reach.calls, error))
+        for place, level in self._judged:
+            falls, found = called.falls[place], called.utilization(place)
+            for ahead, calls in enumerate(_HORIZONS):
+                then = past.calls.get(called.call - calls)
+                if then is not None and then.reaches and then.falls[place] == falls:
+                    missed.append(Miss(level, calls, abs(then.expected(place, then.reaches[ahead]) - found)))
         return missed

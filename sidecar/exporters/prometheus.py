@@ -28,7 +28,8 @@ from sidecar.exporters.lag import LoopLag
 from sidecar.exporters.metric import FORWARDED, OTHER, PREDICTED_ALWAYS, SIGNALS
 from sidecar.exporters.negotiation import content_type
 from sidecar.exporters.series import OPENMETRICS, Cell, exemplar, exposition
-from sidecar.exporters.windows import AgentSums, ComponentSums, Windows
+from sidecar.exporters.sums import AgentSums, ComponentSums
+from sidecar.exporters.windows import Windows
 from sidecar.ledger import Record
 
 # How long a scrape may work before others on the loop have their turn, and how long it reads at all: what it did not
@@ -96,7 +97,7 @@ class Exporter:
     def publish(self, record: Record) -> None:
         """Count a command whose entries are durable."""
         session, origin, entries = record.session, record.origin, record.entries
-        agent = self._agent(session)
+        agent = self._label[session.agent] if self._stand_in is None else self._agent(session)
         if origin is not None and origin.receiver != LEDGER:
             self.received(origin.receiver, record.command.type)
         if entries or record.runs:
@@ -190,6 +191,9 @@ class Exporter:
             for _ in self._windows.look_closer(session):
                 await self._pause()
         self._windows.leave_changed(changed)
+        for each in self._windows.worsts():
+            each.worst()  # with many sessions these take long together; what changes until they are shown does not
+            await self._pause()
 
     async def _fill_in(self) -> None:
         up = self._journal_works if self.journal_up is None else self.journal_up()
@@ -244,7 +248,7 @@ class Exporter:
                 self._counting.end_agent(stand_in)
                 self._windows.end_agent(stand_in)
                 self._label.give_back(stand_in)
-        return self._label(session.agent)
+        return self._label[session.agent]
 
     def _begin_agent(self, label: str) -> None:
         self._counting.begin_agent(label)

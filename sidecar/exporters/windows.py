@@ -6,71 +6,11 @@ wait for: what a cleanup would free, and the forecast. They are read for the ses
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
 
-from sidecar.budget.policy import COMPONENTS, STATUSES, Mode, Status
+from sidecar.budget.policy import COMPONENTS, Mode, Status
 from sidecar.budget.session import Session
+from sidecar.exporters.sums import AgentSums, ComponentSums
 from sidecar.exporters.worst import WorstOf
-
-_KINDS: Final = range(len(COMPONENTS))
-
-
-class ComponentSums:
-    """One component over an agent's active windows. `known`: in how many of them its reclaimable tokens are known."""
-
-    __slots__ = ("allocated", "borrowed", "fullest", "known", "reclaimable", "sessions", "used")
-
-    def __init__(self) -> None:
-        self.allocated = self.used = self.borrowed = self.reclaimable = self.known = 0
-        self.sessions: dict[Status, int] = dict.fromkeys(STATUSES, 0)
-        self.fullest = WorstOf()
-
-
-class AgentSums:
-    """An agent's windows. `sessions` counts them by mode and state, idle ones too; all else is of the active ones."""
-
-    __slots__ = (
-        "components",
-        "directives",
-        "entered",
-        "fullest",
-        "oldest",
-        "pending",
-        "seconds",
-        "sessions",
-        "since",
-        "soonest",
-        "statuses",
-        "total",
-        "unattributed",
-        "used",
-    )
-
-    def __init__(self, now: float) -> None:
-        self.total = self.used = self.unattributed = self.pending = self.directives = 0
-        self.components = [ComponentSums() for _ in _KINDS]
-        self.sessions: dict[tuple[Mode, str], int] = {}
-        self.statuses: dict[Status, int] = dict.fromkeys(STATUSES, 0)
-        self.entered: dict[Status, int] = dict.fromkeys(STATUSES, 0)
-        self.seconds: dict[Status, float] = dict.fromkeys(STATUSES, 0.0)
-        self.since = now
-        self.fullest = WorstOf()
-        self.oldest = WorstOf()
-        self.soonest = WorstOf(min)
-
-    @property
-    def active(self) -> int:
-        """How many windows there are."""
-        return sum(self.statuses.values())
-
-    def pass_time(self, now: float) -> None:
-        """Give the time since the last change to the statuses that the windows were in; call before they change."""
-        passed = now - self.since
-        if passed > 0:
-            for status, windows in self.statuses.items():
-                if windows:
-                    self.seconds[status] += windows * passed
-            self.since = now
 
 
 class _Part:
@@ -106,7 +46,7 @@ class _Window:
         self.kind: tuple[Mode, str] | None = None
         self.status: Status | None = None
         self.total = self.used = self.unattributed = self.pending = self.directives = 0
-        self.parts = [_Part() for _ in _KINDS]
+        self.parts = [_Part() for _ in COMPONENTS]
 
 
 class Windows:
@@ -151,16 +91,11 @@ class Windows:
         agent.total += total - window.total
         agent.used += used - window.used
         agent.unattributed += session.unattributed - window.unattributed
-        agent.directives += len(session.directives) - window.directives
         window.total, window.used, window.unattributed = total, used, session.unattributed
-        window.directives = len(session.directives)
+        if session.directives or window.directives:
+            self._follow_directives(session, window, agent)
         utilization = used / total if total > 0 else float(used)
         agent.fullest[session.id] = utilization
-        if window.directives:
-            oldest = next(iter(session.directives.values()))
-            agent.oldest[session.id] = session.clock - oldest.sent_at
-        else:
-            agent.oldest.pop(session.id, None)
         status = session.policy.status(utilization)
         if status != window.status:
             self._move(window, status, before="low" if opened and window.status is None else window.status)
@@ -191,6 +126,15 @@ class Windows:
         window.pending = pending
         return all_used
 
+    def _follow_directives(self, session: Session, window: _Window, agent: AgentSums) -> None:
+        """Count those that are pending, and for how long the oldest has been."""
+        agent.directives += len(session.directives) - window.directives
+        window.directives = len(session.directives)
+        for oldest in session.directives.values():
+            agent.oldest[session.id] = session.clock - oldest.sent_at
+            return
+        agent.oldest.forget(session.id)
+
     def retire(self, session: Session, label: str) -> None:
         """The session went idle: it stays counted as that, and leaves everything else."""
         if session.closed:
@@ -216,12 +160,12 @@ class Windows:
         agent.pending -= window.pending
         agent.directives -= window.directives
         for worst in (agent.fullest, agent.oldest, agent.soonest):
-            worst.pop(session, None)
+            worst.forget(session)
         for part, sums in zip(window.parts, agent.components, strict=True):
             sums.used -= part.used
             sums.allocated -= part.allocated
             sums.borrowed -= part.borrowed
-            sums.fullest.pop(session, None)
+            sums.fullest.forget(session)
             if part.status is not None:
                 sums.sessions[part.status] -= 1
             _reclaim(sums, part, None)
@@ -246,6 +190,11 @@ class Windows:
             if before is not None and status != before:
                 agent.entered[status] += 1
         window.status = status
+
+    def worsts(self) -> Iterator[WorstOf]:
+        """Whatever has a worst, of all agents."""
+        for agent in list(self.agents.values()):
+            yield from agent.worsts()
 
     def take_changed(self) -> dict[str, Session]:
         """The sessions that changed since they were last taken, for the taker to use up."""
@@ -273,7 +222,7 @@ class Windows:
             if eta is not None:
                 window.agent.soonest[session.id] = eta
             else:
-                window.agent.soonest.pop(session.id, None)
+                window.agent.soonest.forget(session.id)
             yield
 
     def _durable(self, session: Session) -> _Window | None:

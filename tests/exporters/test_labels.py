@@ -36,7 +36,7 @@ def test_the_configured_agent_is_there_from_the_start():
 
 def test_agents_beyond_the_bound_share_other_and_each_counts_once():
     label, begun, folded = labels(3)
-    assert [label(name) for name in ("a", "b", "c", "d", "c", "a", "mine")] == [
+    assert [label[name] for name in ("a", "b", "c", "d", "c", "a", "mine")] == [
         "a",
         "b",
         "other",
@@ -51,7 +51,7 @@ def test_agents_beyond_the_bound_share_other_and_each_counts_once():
 
 def test_an_agent_called_other_takes_no_place():
     label, begun, folded = labels(2)
-    assert [label(name) for name in ("other", "a", "b")] == ["other", "a", "other"]
+    assert [label[name] for name in ("other", "a", "b")] == ["other", "a", "other"]
     assert begun == ["mine", "other", "a"]
     assert len(folded) == 1
 
@@ -59,9 +59,9 @@ def test_an_agent_called_other_takes_no_place():
 def test_memory_is_bounded_however_many_agents_come(monkeypatch):
     monkeypatch.setattr(agents, "MAX_NAMES", 5)
     label, _, folded = labels(2)
-    assert {label(f"agent-{number}") for number in range(100)} == {"agent-0", "other"}
-    assert len(folded) == 3
-    assert label("agent-99") == "other"
+    assert {label[f"agent-{number}"] for number in range(100)} == {"agent-0", "other"}
+    assert len(folded) == 4
+    assert label["agent-99"] == "other"
 
 
 @given(st.text(max_size=300))
@@ -107,8 +107,22 @@ def test_the_worst_is_right_after_the_worst_got_better_or_left():
     assert worst.worst() == 0.9
     worst["a"] = 0.1
     assert worst.worst() == 0.5
-    del worst["b"]
+    worst.forget("b")
     assert worst.worst() == 0.1
     soonest = WorstOf(min)
     soonest["a"], soonest["b"] = 5.0, 2.0
     assert soonest.worst() == 2.0
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([None, 0.1, 0.2, 0.3]), st.booleans())))
+def test_the_worst_is_that_of_all_however_often_one_looks_in_between(steps):
+    worst, all_values = WorstOf(), {}
+    for session, value, looks in steps:
+        if value is None:
+            worst.forget(session)
+            all_values.pop(session, None)
+        else:
+            worst[session] = all_values[session] = value
+        if looks:
+            assert worst.worst() == max(all_values.values(), default=None)
+    assert worst.worst() == max(all_values.values(), default=None)

@@ -25,27 +25,23 @@ CAPACITY = 4096
 _encode = msgspec.json.Encoder().encode
 
 
-class Happening:
+class Happening(msgspec.Struct, gc=False):
     """One entry at its place in the feed. Without an entry: the session went idle, which nothing was written about.
 
-    `weight` is what it takes of the ring's capacity.
+    `weight` is what it takes of the ring's capacity. One is made of each entry, so it is made in C.
     """
 
-    __slots__ = ("_data", "entry", "session", "weight")
-
-    def __init__(self, session: SessionId, entry: StoredEntry | None) -> None:
-        self.session = session
-        self.entry = entry
-        made = None if entry is None else entry.entry
-        self.weight = 1 + len(made.actions) if type(made) is CleanedUp else 1
-        self._data: bytes | None = None
+    session: SessionId
+    entry: StoredEntry | None
+    weight: int = 1
+    encoded: bytes | None = None
 
     @property
     def data(self) -> bytes:
         """The entry as JSON, with its session: encoded when the first watcher reads it, once for all of them."""
-        if self._data is None:
-            self._data = b"" if self.entry is None else entry_data(self.entry)
-        return self._data
+        if self.encoded is None:
+            self.encoded = b"" if self.entry is None else entry_data(self.entry)
+        return self.encoded
 
 
 def entry_data(stored: StoredEntry) -> bytes:
@@ -75,7 +71,9 @@ class Feed:
     def publish(self, record: Record) -> None:
         """Take in the entries of a command, which are durable now."""
         for stored in record.entries:
-            self._add(Happening(stored.session, stored))
+            entry = stored.entry
+            weight = 1 + len(entry.actions) if type(entry) is CleanedUp else 1
+            self._add(Happening(stored.session, stored, weight))
         if record.entries and not self._news.is_set():
             self._news.set()
 
