@@ -14,7 +14,7 @@ from sidecar.journal import ArchiveRecord, Damaged, Head, Snapshot
 from sidecar.journal.codec import decode
 
 _HEAD = (str, int, float, int)
-_FRAME = (str, int, int, float, bytes)
+_FRAME = {"session": str, "first": int, "count": int, "written_at": float, "entries": bytes}
 _SNAPSHOT = (str, int, float, str, bytes)
 _RECORD = (str, str, str, str | None, str, int, int, float, int | None)
 
@@ -37,13 +37,19 @@ def snapshot_of(row: Sequence[Any]) -> Snapshot | None:
 
 def entries_of(row: Sequence[Any]) -> Sequence[AnyEntry]:
     """The entries in a frame's row: session, first, count, written_at, entries. Raises `Damaged`."""
-    if not _fits(row, _FRAME):
-        raise Damaged(
-            f"a frame cannot be read: {_told(row, _FRAME, 'session', 'first', 'count', 'written_at', 'entries')}"
-        )
-    entries = decode(row[4])
-    if len(entries) != row[2]:
-        raise Damaged(f"a frame cannot be read: it holds {len(entries)} entries and says {row[2]}")
+    session, first, count, written_at, data = row
+    # Written out, for a restart reads many.
+    if not (
+        type(session) is str
+        and type(first) is int
+        and type(count) is int
+        and type(written_at) is float
+        and type(data) is bytes
+    ):
+        raise Damaged(f"a frame cannot be read: {_told(row)}")
+    entries = decode(data)
+    if len(entries) != count:
+        raise Damaged(f"a frame cannot be read: it holds {len(entries)} entries and says {count}")
     return entries
 
 
@@ -70,11 +76,10 @@ def _fits(row: Sequence[Any], types: Sequence[Any]) -> bool:
     return all(map(isinstance, row, types))
 
 
-def _told(row: Sequence[Any], types: Sequence[Any], *names: str) -> str:
-    """Which columns are not what they should be."""
-    wrong = [
+def _told(row: Sequence[Any]) -> str:
+    """Which columns of a frame are not what they should be."""
+    return ", ".join(
         f"{name} is {type(value).__name__} and not {wanted.__name__}"
-        for name, value, wanted in zip(names, row, types, strict=True)
-        if not isinstance(value, wanted)
-    ]
-    return ", ".join(wrong)
+        for (name, wanted), value in zip(_FRAME.items(), row, strict=True)
+        if type(value) is not wanted
+    )
