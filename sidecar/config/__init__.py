@@ -7,29 +7,19 @@ A setting is given as a flag (`--idle-after 15m`), in the environment (`TOKEN_BU
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sidecar.budget.policy import MODES
 from sidecar.budget.presets import PRESETS
 from sidecar.budget.profile import Profile
 from sidecar.config import forms
+from sidecar.config.declaring import files, optional_file, optional_url, setting
 from sidecar.config.forms import Address, HostPort
 from sidecar.config.profiles import profiles as profiles_file
 
 __all__ = ["Config"]
-
-
-def setting(
-    default: Any, meaning: str, form: forms.Form[Any], written: str, *, repeat: bool = False, secret: bool = False
-) -> Any:
-    """One setting: its default, what it means, how it is read, and how it is written (in --help and the reference).
-
-    `secret`: its value is never shown.
-    """
-    metadata = {"meaning": meaning, "form": form, "written": written, "repeat": repeat, "secret": secret}
-    return field(default=default, metadata=metadata)
 
 
 def state_file() -> Path:
@@ -66,41 +56,19 @@ class Config:
 
     # --- who may call -----------------------------------------------------------------------------------------------
 
-    read_tokens: tuple[str, ...] = setting(
-        (),
-        "files with a bearer token a line; whoever has one may read. With any of these, every call needs a token",
-        forms.any_number(forms.file),
-        "FILE,...|off",
-        repeat=True,
+    read_tokens: tuple[str, ...] = files(
+        "files with a bearer token a line; whoever has one may read. With any of these, every call needs a token"
     )
-    write_tokens: tuple[str, ...] = setting(
-        (),
-        "the same of those who may write: sessions, events, OTLP. A token in several files has all of their scopes",
-        forms.any_number(forms.file),
-        "FILE,...|off",
-        repeat=True,
+    write_tokens: tuple[str, ...] = files(
+        "the same of those who may write: sessions, events, OTLP. A token in several files has all of their scopes"
     )
-    admin_tokens: tuple[str, ...] = setting(
-        (),
-        "the same of those who may do everything, also erase what was archived",
-        forms.any_number(forms.file),
-        "FILE,...|off",
-        repeat=True,
+    admin_tokens: tuple[str, ...] = files("the same of those who may do everything, also erase what was archived")
+    tls_certificate: str | None = optional_file(
+        "the certificate (PEM) that is shown where https:// is listened on; read again when it changes"
     )
-    tls_certificate: str | None = setting(
-        None,
-        "the certificate (PEM) that is shown where https:// is listened on; read again when it changes",
-        forms.optional(forms.file),
-        "FILE|off",
-    )
-    tls_key: str | None = setting(
-        None, "the key of that certificate (PEM); off if the same file has it", forms.optional(forms.file), "FILE|off"
-    )
-    tls_client_ca: str | None = setting(
-        None,
-        "the certificates (PEM) of the authority of our clients: where https:// is listened on, each must show one",
-        forms.optional(forms.file),
-        "FILE|off",
+    tls_key: str | None = optional_file("the key of that certificate (PEM); off if the same file has it")
+    tls_client_ca: str | None = optional_file(
+        "the certificates (PEM) of the authority of our clients: where https:// is listened on, each must show one"
     )
     hosts: tuple[str, ...] = setting(
         (),
@@ -115,11 +83,8 @@ class Config:
         forms.flag,
         "true|false",
     )
-    telemetry_web_config: str | None = setting(
-        None,
-        "what gives the telemetry port TLS and passwords: a web configuration file as of Prometheus' exporters",
-        forms.optional(forms.file),
-        "FILE|off",
+    telemetry_web_config: str | None = optional_file(
+        "what gives the telemetry port TLS and passwords: a web configuration file as of Prometheus' exporters"
     )
 
     # --- where it remembers -----------------------------------------------------------------------------------------
@@ -266,21 +231,12 @@ class Config:
 
     # --- where the agent's own telemetry goes on to, as it came; traces of our own go where OTEL_* says -------------
 
-    downstream: str | None = setting(
-        None,
-        "the OTLP/HTTP endpoint that what is received is forwarded to, as it came; /v1/traces and so on are appended",
-        forms.optional(forms.http_url),
-        "URL|off",
+    downstream: str | None = optional_url(
+        "the OTLP/HTTP endpoint that what is received is forwarded to, as it came; /v1/traces and so on are appended"
     )
-    downstream_traces: str | None = setting(
-        None, "another endpoint for traces, used as it is", forms.optional(forms.http_url), "URL|off"
-    )
-    downstream_logs: str | None = setting(
-        None, "another endpoint for logs, used as it is", forms.optional(forms.http_url), "URL|off"
-    )
-    downstream_metrics: str | None = setting(
-        None, "another endpoint for metrics, used as it is", forms.optional(forms.http_url), "URL|off"
-    )
+    downstream_traces: str | None = optional_url("another endpoint for traces, used as it is")
+    downstream_logs: str | None = optional_url("another endpoint for logs, used as it is")
+    downstream_metrics: str | None = optional_url("another endpoint for metrics, used as it is")
     downstream_headers: tuple[tuple[str, str], ...] = setting(
         (),
         "headers to add to what is forwarded, values percent-encoded; those that the agent sends go along anyway",
@@ -288,18 +244,11 @@ class Config:
         "NAME=VALUE,...",
         secret=True,
     )
-    downstream_certificate: str | None = setting(
-        None, "the certificates (PEM) to trust downstream; off is the system's", forms.optional(forms.file), "FILE|off"
+    downstream_certificate: str | None = optional_file(
+        "the certificates (PEM) to trust downstream; off is the system's"
     )
-    downstream_client_certificate: str | None = setting(
-        None, "the certificate (PEM) to show downstream", forms.optional(forms.file), "FILE|off"
-    )
-    downstream_client_key: str | None = setting(
-        None,
-        "the key of that certificate (PEM); off if the same file has it",
-        forms.optional(forms.file),
-        "FILE|off",
-    )
+    downstream_client_certificate: str | None = optional_file("the certificate (PEM) to show downstream")
+    downstream_client_key: str | None = optional_file("the key of that certificate (PEM); off if the same file has it")
     downstream_queue: int = setting(
         16 << 20,
         "bytes of each signal that wait while downstream is slow or away; what is more is dropped and counted",
