@@ -41,7 +41,7 @@ class StoredEntry:
     entry: AnyEntry
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)  # as above
 class Frame:
     """The entries that one commit adds to one session: versions `first`, `first` + 1, ...
 

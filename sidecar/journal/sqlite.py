@@ -29,7 +29,7 @@ from sidecar.journal.profiles import decode_profile
 from sidecar.journal.sqlite_access import Access, Durability
 from sidecar.journal.sqlite_archive import CONTENT, RECORD, RECORDS, pattern_of
 from sidecar.journal.sqlite_forgetting import forget_archive, forget_entries, forget_session
-from sidecar.journal.sqlite_frames import CHUNK, frame_before, read_frames, store_frames
+from sidecar.journal.sqlite_frames import CHUNK, frame_before, means_nothing_more, read_frames, store_frames
 from sidecar.journal.sqlite_log import PAGE, Log
 from sidecar.journal.sqlite_profiles import PROFILES, keep
 from sidecar.journal.sqlite_rows import entries_of, head_of, record_of, snapshot_of
@@ -67,16 +67,17 @@ class SqliteJournal:
 
     async def append(self, frames: Sequence[Frame]) -> Sequence[Outcome]:
         """Store the frames that come next in their session, in one transaction."""
-
-        def store() -> list[Outcome]:
-            with self._access.transaction("cannot store") as write:
-                outcomes, pages = store_frames(write, frames, self._access.follows)
-            self._log.pages += pages
-            return outcomes
-
-        await self._log.before_commit()
-        outcomes = await self._access.write(store)
+        if self._log.is_too_long:
+            await self._log.shorten()
+        outcomes = await self._access.write(partial(self._store, frames))
         self._log.after_commit()
+        return outcomes
+
+    def _store(self, frames: Sequence[Frame]) -> Sequence[Outcome]:
+        single = len(frames) == 1 and means_nothing_more(frames[0])
+        with self._access.transaction("cannot store", single=single) as write:
+            outcomes, pages = store_frames(write, frames, self._access.follows)
+        self._log.pages += pages
         return outcomes
 
     async def read(

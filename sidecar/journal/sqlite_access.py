@@ -1,9 +1,8 @@
 """How the embedded journal gets at its file: transactions, selections, and the threads in which they run."""
 
 import asyncio
-import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
@@ -100,23 +99,12 @@ class Access:
 
     # --- in whatever thread -----------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def transaction(self, failing: str) -> Iterator[Write]:
-        """A transaction of the writer: all of it, or none. `failing` says what cannot be done if it fails."""
-        file = self.file
-        write = file.writer.execute
-        try:
-            file.check_in_place()
-            write("BEGIN IMMEDIATE")
-            yield write
-            write("COMMIT")
-        except BaseException:
-            self.doubtful = True
-            self.follows.clear()
-            with file.failing(failing):
-                if file.writer.in_transaction:
-                    write("ROLLBACK")
-                raise
+    def transaction(self, failing: str, *, single: bool = False) -> "Transaction":
+        """A transaction of the writer: all of it, or none. `failing` says what cannot be done if it fails.
+
+        `single`: of one statement that writes, which is a transaction by itself, and need not be told.
+        """
+        return Transaction(self, self.file, failing, single=single)
 
     def touch(self) -> None:
         """Write one page. Raises `JournalError`."""
@@ -141,3 +129,46 @@ class Access:
         """The next rows of it, at most so many."""
         with self.file.failing("cannot be read"):
             return cursor.fetchmany(rows)
+
+
+class Transaction:
+    """What happens within it happens, or nothing does. Every turn has one, and as a generator it would cost twice."""
+
+    __slots__ = ("_access", "_failing", "_file", "_single", "_write")
+
+    def __init__(self, access: Access, file: SqliteFile, failing: str, *, single: bool) -> None:
+        self._access = access
+        self._file = file
+        self._failing = failing
+        self._single = single
+        self._write = file.writer.execute
+
+    def __enter__(self) -> Write:
+        try:
+            self._file.check_in_place()
+            if not self._single:
+                self._write("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._fail(error)
+            raise
+        return self._write
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            self._fail(error)
+        elif not self._single:
+            try:
+                self._write("COMMIT")
+            except BaseException as failed:
+                self._fail(failed)
+                raise
+
+    def _fail(self, error: BaseException) -> None:
+        """It may have happened or not. Raises `JournalError` where the store is to blame."""
+        self._access.doubtful = True
+        self._access.follows.clear()
+        with self._file.failing(self._failing):
+            if self._file.writer.in_transaction:
+                self._write("ROLLBACK")
+            if isinstance(error, sqlite3.Error | OSError):
+                raise error

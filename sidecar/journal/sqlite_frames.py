@@ -18,6 +18,7 @@ Row: TypeAlias = tuple[SessionId, int, int, float, bytes, int]  # session, first
 
 CHUNK = 256  # frames read at a time, so that nobody waits long for the reading thread
 
+_MEANING = ARCHIVING | TEACHING
 _REMEMBERED = 10_000  # sessions of which it is known what follows
 
 # A frame is stored only where it comes next. Asked in one statement, SQLite would make a table for the answer first,
@@ -55,7 +56,9 @@ def store_frames(
             except sqlite3.IntegrityError:  # somebody has, whatever we believed
                 stored = False
             else:
-                size += len(data) + _store_meaning(write, frame)
+                size += len(data)
+                if not means_nothing_more(frame):
+                    size += store_archive(write, frame) + learn_frame(write, frame)
                 follows[session] = first + len(entries)
         outcomes.append("stored" if stored else "conflict")
     while len(follows) > _REMEMBERED:
@@ -69,11 +72,9 @@ def _next(write: Callable[..., Any], session: SessionId) -> object:
     return 1 if newest is None else newest[0]
 
 
-def _store_meaning(write: Callable[..., Any], frame: Frame) -> int:
-    """What a frame means for the archive and for profiles, if anything; the bytes written."""
-    types = {entry.type for entry in frame.entries}
-    size = 0 if types.isdisjoint(ARCHIVING) else store_archive(write, frame)
-    return size if types.isdisjoint(TEACHING) else size + learn_frame(write, frame)
+def means_nothing_more(frame: Frame) -> bool:
+    """Whether storing its row is all that there is to do: nothing for the archive or for profiles."""
+    return _MEANING.isdisjoint([entry.type for entry in frame.entries])
 
 
 def frame_before(file: SqliteFile, session: SessionId, after: int) -> int:

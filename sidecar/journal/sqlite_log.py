@@ -30,10 +30,13 @@ class Log:
         self._is_long = False
         self.pages = 0
 
-    async def before_commit(self) -> None:
-        """Where the log has grown too long, move it while nobody writes: the next commit starts it over."""
-        if not self._is_long and self.pages < _LOG_PAGES:
-            return
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it is to be shortened before there is more of it."""
+        return self._is_long or self.pages >= _LOG_PAGES
+
+    async def shorten(self) -> None:
+        """Move it while nobody writes: the next commit starts it over."""
         await self.settled()
         await self._move()
         self._is_long = False

@@ -31,7 +31,7 @@ class Queue:
         self._lines = Lines(agent_of)
         self._served = 0.0  # commands, and
         self._seconds = 0.0  # how long they took, of late, while others waited
-        self._woken = asyncio.Event()
+        self._sleeping: asyncio.Future[None] | None = None  # lighter than an event, and this is for every turn
 
     def __len__(self) -> int:
         return self._lines.count
@@ -103,12 +103,16 @@ class Queue:
 
     def wake(self) -> None:
         """Let `filled` return."""
-        self._woken.set()
+        if self._sleeping is not None and not self._sleeping.done():
+            self._sleeping.set_result(None)
 
     async def filled(self) -> None:
         """Wait until something comes, or until `wake`."""
-        self._woken.clear()
-        await self._woken.wait()
+        self._sleeping = asyncio.get_running_loop().create_future()
+        try:
+            await self._sleeping
+        finally:
+            self._sleeping = None
 
     async def gathered(self, enough: int) -> None:
         """Wait while each round of the event loop brings more, until there are enough: they all share one commit."""

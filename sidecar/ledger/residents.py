@@ -155,6 +155,11 @@ class Residents:
             resident = self.drop(id)
             self._suspects[id] = now if resident is None else resident.seen
 
+    @property
+    def suspects(self) -> bool:
+        """Whether there are any to be read again."""
+        return bool(self._suspects)
+
     async def reread(self) -> None:
         """Bring the suspects back. Raises `StoreAway`; those that cannot be read for another reason are left out."""
         while self._suspects:

@@ -107,8 +107,7 @@ class Turn:
     def frames(self) -> list[Frame]:
         """What is to be stored: one frame a session."""
         return [
-            Frame(session=id, first=change.first, written_at=self.now, entries=change.entries, contents=change.contents)
-            for id, change in self.changes.items()
+            Frame(id, change.first, self.now, change.entries, change.contents) for id, change in self.changes.items()
         ]
 
     def entries(self) -> int:

@@ -156,8 +156,9 @@ class Writer:
             if self._queue and turn.decided:
                 self._queue.served(len(turn.decided), self._stopwatch() - begun)
             # Where the journal hangs this takes as long as it takes; meanwhile all other sessions are there to be read.
-            with contextlib.suppress(StoreAway):
-                await self._residents.reread()
+            if self._residents.suspects:
+                with contextlib.suppress(StoreAway):
+                    await self._residents.reread()
 
     def _agent_of(self, id: SessionId) -> str:
         session = self._residents.get(id)
@@ -188,6 +189,12 @@ class Writer:
         if self._journal.shared:
             await self._look_at_unchanged(turn, outcomes)
         failed = {id: outcome for id, outcome in outcomes.items() if outcome != "stored"}
+        if failed:
+            self._give_up(turn, failed)
+        self._answer(turn, failed)
+
+    def _give_up(self, turn: Turn, failed: Mapping[SessionId, Outcome | Exception]) -> None:
+        """Of these sessions nothing was stored: what memory says of them is not to be believed."""
         # What was decided on a copy leaves what is in memory as it was; all other sessions are to be read again.
         moved = [id for id, outcome in failed.items() if not (outcome == "conflict" and id in self._contested)]
         self._residents.suspect(moved, now=turn.now)
@@ -195,7 +202,6 @@ class Writer:
             if outcome == "conflict":
                 self.conflicts += 1
                 self._contested.conflict(id, turn.now)
-        self._answer(turn, failed)
 
     async def _look_at_unchanged(self, turn: Turn, outcomes: dict[SessionId, Outcome | Exception]) -> None:
         """What was decided without an entry stands only if the session has not moved on elsewhere."""
