@@ -206,10 +206,13 @@ def _is_web_address(to: str) -> bool:
 
 
 def _distrust(error: aiohttp.ClientConnectorError) -> str:
-    """Tell why no TLS is spoken."""
-    if getattr(error.__cause__, "reason", None) in NO_TLS:
+    """Tell why there is no connection by TLS."""
+    cause = error.__cause__
+    if getattr(cause, "reason", None) in NO_TLS:
         return "TLS is not spoken there: write http:// instead of https://"
-    return f"is not trusted: {error}"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message} (--ca-file names whom to trust)"
+    return f"TLS could not be agreed upon: {getattr(cause, 'reason', None) or error}"
 
 
 def _reason(error: OSError) -> str:
