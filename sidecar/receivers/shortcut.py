@@ -2,12 +2,13 @@
 
 The router tries patterns in turn, and freezes and unfreezes what it found; for an allocation that is a fourteenth of
 all that it costs (tests/benchmarks). A path that is plainly `/v1/sessions/<name>/<call>` needs none of it. Whatever is
-less plain (percent-encoded, with a query, unknown, with `Expect`) goes the long way.
+less plain (percent-encoded, with a query, unknown, with `Expect`) goes the long way. The same few sessions are asked
+again and again, so the way that was found is remembered.
 """
 
 import re
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol, TypeAlias, cast
 
 from aiohttp import web
@@ -25,6 +26,8 @@ class Taker(Protocol):
         ...
 
 
+_REMEMBERED = 256  # ways, of at most 8 kB each
+
 # A name of these characters is one (SPEC 4), and is in the path as it is.
 _PLAIN = re.compile(r"/v1/sessions/([A-Za-z0-9][\w.~-]{0,255})/([a-z/]+)", re.ASCII).fullmatch
 
@@ -37,14 +40,22 @@ def take_short_way(runner: web.AppRunner, takers: Mapping[Call, Taker]) -> None:
     long_way = cast("Handler", server.request_handler)
     middlewares = tuple(reversed(runner.app.middlewares))
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        plain = _PLAIN(request.raw_path)
-        take = None if plain is None else takers.get((request.method, plain[2]))
-        if plain is None or take is None or EXPECT in request.headers:
-            return await long_way(request)
+    @lru_cache(maxsize=_REMEMBERED)
+    def answering(method: str, path: str) -> Handler | None:
+        """What answers such a request; None: the long way."""
+        plain = _PLAIN(path)
+        take = None if plain is None else takers.get((method, plain[2]))
+        if plain is None or take is None:
+            return None
         handler: Handler = partial(take, session=plain[1])
         for middleware in middlewares:
             handler = partial(middleware, handler=handler)
+        return handler
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        handler = answering(request.method, request.raw_path)
+        if handler is None or EXPECT in request.headers:
+            handler = long_way
         return await handler(request)
 
     server.request_handler = cast("Any", handle)

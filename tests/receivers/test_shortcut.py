@@ -31,6 +31,13 @@ async def test_a_call_finds_its_session_whichever_way_it_takes(plain, call, name
     assert bool(plain) is short
 
 
+async def test_a_way_that_was_found_is_remembered(plain, session, call):
+    for tokens in (1, 2):
+        answer = await call("POST", "/v1/sessions/s1/allocations", {**ASK, "tokens": tokens})
+        assert answer.body["granted"] == tokens
+    assert plain.count("/v1/sessions/s1/allocations") == 1
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status"),
     [
