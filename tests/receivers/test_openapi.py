@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from openapi_schema_validator import OAS31Validator
-from openapi_spec_validator import validate
 
 from sidecar.receivers.bodies import JSON
 from sidecar.receivers.openapi import document
@@ -47,11 +45,15 @@ def calls():
 
 def check(instance, schema):
     """Hold a value against a schema of the document."""
+    from openapi_schema_validator import OAS31Validator  # seconds to import: not in every process that collects tests
+
     whole = {**schema, "components": document()["components"]}
     OAS31Validator(whole).validate(instance)
 
 
 def test_the_document_is_valid_openapi_31():
+    from openapi_spec_validator import validate
+
     assert document()["openapi"] == "3.1.0"
     validate(document())
 
