@@ -7,17 +7,18 @@ float after the hour, and asking `now >= due` is right at every instant.
 Where a policy also counts age in model calls, an item is past the threshold by whichever comes first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf, nextafter
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sidecar.budget.items import Item, Kind
 from sidecar.budget.known import Known
 from sidecar.budget.overlay import Overlay
-from sidecar.budget.policy import CleanupPolicy, Policy, Step
+from sidecar.budget.policy import CleanupPolicy, Component, Policy, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,19 +118,10 @@ def next_due_call(held: Overlay) -> int | None:
 
 def first_due_call(item: Item, policy: Policy) -> int | None:
     """As `first_due`, in model calls."""
-    if item.pinned or not item.tokens:
+    aging = policy.aging.get((item.component, item.kind)) or _aging(policy, item.component, item.kind)
+    if not aging.calls or item.pinned or not item.tokens:
         return None
-    cleanup = policy.cleanup
-    dues: list[int] = []
-    for step in policy.components[item.component].steps:
-        if step == "remove_redundant":
-            if cleanup.full_text_for_calls is not None and item.kind == "interaction" and item.fingerprint:
-                dues.append(item.created_call + 1)  # an exchange that this one says again may be old already
-        elif step in AGES:
-            age = AGES[step]
-            calls: int | None = getattr(cleanup, f"{age.after}_calls")
-            if calls is not None and not (age.kinds and item.kind not in age.kinds) and _fits(item, age, cleanup):
-                dues.append(_CALL[age.since](item) + calls)
+    dues = [call(item) + calls for call, calls, fits in aging.calls if fits(item)]
     return min(dues, default=None)
 
 
@@ -138,29 +130,65 @@ def first_due(item: Item, policy: Policy, known: Known | None = None) -> float |
 
     `known`: where the age of the item is to be noted as well.
     """
+    aging = policy.aging.get((item.component, item.kind)) or _aging(policy, item.component, item.kind)
     if item.pinned or not item.tokens:
         return None
-    cleanup = policy.cleanup
     due = inf
-    for step in policy.components[item.component].steps:
-        if step == "remove_redundant" and item.kind == "interaction" and item.fingerprint:
-            # An exchange that this one says again may be older, and its youth ends by so much earlier.
-            due = min(due, item.created_at + cleanup.full_text_for - cleanup.redundant_within)
-        elif step in AGES:
-            age = AGES[step]
-            if (age.kinds and item.kind not in age.kinds) or not _fits(item, age, cleanup):
-                continue
-            since: float = _TIME[age.since](item)
-            if known is not None:
-                known.note(step, since)
-            due = min(due, nextafter(since + getattr(cleanup, age.after), inf))
+    for step, time, after, larger in aging.seconds:
+        if larger is not None and (item.tokens <= larger or item.original_tokens is not None):
+            continue
+        since = time(item)
+        if known is not None:
+            known.note(step, since)
+        due = min(due, nextafter(since + after, inf))
+    if aging.redundant is not None and item.fingerprint:
+        due = min(due, item.created_at + aging.redundant[0] - aging.redundant[1])
     return due if due < inf else None
 
 
-def _fits(item: Item, age: Age, cleanup: CleanupPolicy) -> bool:
-    if age.larger_than is None:
-        return True
-    return item.original_tokens is None and item.tokens > getattr(cleanup, age.larger_than)
+class _Aging(NamedTuple):
+    """The thresholds that could ever concern an item of one kind in one component, as a policy has them.
+
+    Each put asks for them, and would else look at every step for the few that go by age.
+    """
+
+    # Step, since when its age counts, for how long, and the size that it must exceed (None: any does).
+    seconds: Sequence[tuple[Step, Callable[[Item], float], float, int | None]]
+    # Since which model call its age counts, for how many, and whether it is such an item.
+    calls: Sequence[tuple[Callable[[Item], int], int, Callable[[Item], bool]]]
+    # Of exchanges: an older one may be what this one says again, and its youth ends by so much (the second) earlier.
+    redundant: tuple[float, float] | None
+
+
+def _aging(policy: Policy, component: Component, kind: Kind) -> _Aging:
+    cleanup, steps = policy.cleanup, policy.components[component].steps
+    ages = [(step, AGES[step]) for step in steps if step in AGES and kind in (AGES[step].kinds or (kind,))]
+    calls: list[tuple[Callable[[Item], int], int, Callable[[Item], bool]]] = [
+        (_CALL[age.since], getattr(cleanup, f"{age.after}_calls"), partial(_fits, larger=_larger(cleanup, age)))
+        for _, age in ages
+        if getattr(cleanup, f"{age.after}_calls") is not None
+    ]
+    redundant = kind == "interaction" and "remove_redundant" in steps
+    if redundant and cleanup.full_text_for_calls is not None:
+        calls.append((_CALL["created_at"], 1, _repeats))  # an exchange that this one says again may be old already
+    policy.aging[component, kind] = found = _Aging(
+        [(step, _TIME[age.since], getattr(cleanup, age.after), _larger(cleanup, age)) for step, age in ages],
+        calls,
+        (cleanup.full_text_for, cleanup.redundant_within) if redundant else None,
+    )
+    return found
+
+
+def _larger(cleanup: CleanupPolicy, age: Age) -> int | None:
+    return None if age.larger_than is None else getattr(cleanup, age.larger_than)
+
+
+def _fits(item: Item, *, larger: int | None) -> bool:
+    return larger is None or (item.original_tokens is None and item.tokens > larger)
+
+
+def _repeats(item: Item) -> bool:
+    return bool(item.fingerprint)
 
 
 def _concerned(held: Overlay, step: Step) -> tuple[Sequence[Item], float]:

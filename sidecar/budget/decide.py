@@ -67,7 +67,7 @@ class Decision:
 
 
 # What is decided by what is known of the agent, or adds to it.
-_OF_THE_AGENT = (PlanTasks, CompleteTask, CloseSession, ExpireSession)
+_OF_THE_AGENT = frozenset({PlanTasks, CompleteTask, CloseSession, ExpireSession})
 
 
 def _still() -> float:
@@ -112,10 +112,11 @@ def decide(  # noqa: PLR0913 - a decision has many circumstances, each named by 
         raise Conflict(f"session {id!r} is closed: open it again first", path="session")
     # By position, as everything that each command makes anew: by keyword Python takes twice as long to make it.
     turn = Turn(session, at, host, command.id, answered, stopwatch, defaults.store_content)
-    if isinstance(command, _OF_THE_AGENT):
+    if type(command) in _OF_THE_AGENT:
         turn.profile, turn.learns = defaults.profile(session.agent), defaults.learn
     calls = session.calls
-    reply = _carry_out(turn, command, archived, _interval(session, defaults))
+    interval = session.policy.adapt.interval
+    reply = _carry_out(turn, command, archived, defaults.adjust_interval if interval is None else interval)
     found = called(session) if session.calls != calls else None
     entries = (*before, *turn.entries) if before else tuple(turn.entries)
     return Decision(session, reply, entries, tuple(turn.runs), turn.contents, False, bool(before), turn.cleaning, found)
@@ -144,7 +145,6 @@ def _carry_out(turn: Turn, command: Command, archived: Archived | None, interval
     session = turn.session
     if session.next_lapse is not None:
         requests.lapse(turn)
-    turn.begin()
     reply = _dispatch(turn, command, archived)
     if interval is not None and not session.closed and planning.adjust_if_due(turn, interval):
         if isinstance(command, ChangeSession):
@@ -156,11 +156,6 @@ def _carry_out(turn: Turn, command: Command, archived: Archived | None, interval
     if not turn.entries and command.id is not None:
         turn.emit(Noted(time=turn.at, host=turn.host))
     return reply
-
-
-def _interval(session: Session, defaults: Defaults) -> float | None:
-    own = session.policy.adapt.interval
-    return defaults.adjust_interval if own is None else own
 
 
 def _dispatch(turn: Turn, command: Command, archived: Archived | None) -> Any:  # noqa: C901, PLR0911, PLR0912

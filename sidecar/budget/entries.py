@@ -4,19 +4,22 @@ Everything that is shown, counted or restored derives from entries, and `evolve`
 so an entry carries all that a restart needs. Times are seconds since the epoch on the session's clock, sizes tokens.
 A field's default is what it is when left out of the journal; a new field therefore always needs one.
 
-No entry is ever changed once its turn has emitted it. They are not frozen all the same: that would double what it costs
-to make one, and an allocation is hardly more than its entry.
+No entry is ever changed once its turn has emitted it. They are no dataclasses, because these take four times as long to
+make, and an allocation is hardly more than its entry; nor does the garbage collector look at them, who are in no cycle.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
+from msgspec import field
+from typing_extensions import override
 
+from sidecar.budget import items
 from sidecar.budget.commands import Source
-from sidecar.budget.items import DERIVED, Item, Kind
+from sidecar.budget.items import Item, Kind
 from sidecar.budget.policy import Component, Mode, Step
 
 Trigger: TypeAlias = Literal["allocation", "target", "prediction", "manual"]
@@ -26,8 +29,7 @@ OUTCOMES: tuple[Outcome, ...] = ("full", "after_cleanup", "partial", "denied", "
 ActionName: TypeAlias = Literal["compress", "summarize", "excerpt", "unload", "evict", "archive", "remove"]
 
 
-@dataclass(slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, kw_only=True, gc=False):
     """What every entry says.
 
     `host`: the time was the host's own. `event`: the id of the command that caused it, on its first entry.
@@ -42,8 +44,7 @@ class Entry:
     answered: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class Opened(Entry):
+class Opened(Entry, kw_only=True, gc=False):
     """A session began, or began anew (`epoch` above 1), with every default filled in.
 
     `own_shares`: the host gave the shares. `call_growth` and `provider_ratio`: what is known of the agent
@@ -66,8 +67,7 @@ class Opened(Entry):
     provider_ratio: float | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Changed(Entry):
+class Changed(Entry, kw_only=True, gc=False):
     """The host changed the session; None is unchanged."""
 
     type = "changed"
@@ -79,8 +79,7 @@ class Changed(Entry):
     model: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Exhausted(Entry):
+class Exhausted(Entry, kw_only=True, gc=False):
     """A request, or a fact, did not fit the component's budget before cleanup. `tokens` did not fit `available`."""
 
     type = "exhausted"
@@ -91,8 +90,7 @@ class Exhausted(Entry):
     available_tokens: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Allocated(Entry):
+class Allocated(Entry, kw_only=True, gc=False):
     """A request was decided. `digest` recognizes the same request; `lease_until` is when an unclaimed grant lapses."""
 
     type = "allocated"
@@ -109,8 +107,7 @@ class Allocated(Entry):
     cleanup: Mapping[str, Any] | None = None  # replies.Cleanup without its directives
 
 
-@dataclass(slots=True, kw_only=True)
-class LeaseLapsed(Entry):
+class LeaseLapsed(Entry, kw_only=True, gc=False):
     """Nothing claimed the grant in time: its tokens are free again."""
 
     type = "lease_lapsed"
@@ -120,8 +117,7 @@ class LeaseLapsed(Entry):
     tokens: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Released(Entry):
+class Released(Entry, kw_only=True, gc=False):
     """Tokens that no item held were given back by the host, or found gone by a window sync."""
 
     type = "released"
@@ -131,8 +127,7 @@ class Released(Entry):
     by: Literal["host", "sync"] = "host"
 
 
-@dataclass(slots=True, kw_only=True)
-class ItemPut(Entry):
+class ItemPut(Entry, kw_only=True, gc=False):
     """The window holds this item, new or changed. `claimed`: tokens taken over from the grant of request `claims`.
 
     `readmitted`: its size, if it had been archived before. `granted`: it came in by a request, not as a fact.
@@ -148,11 +143,21 @@ class ItemPut(Entry):
     readmitted: int = 0
     granted: bool = False
     restored: bool = False
-    replaces: bool = field(default=True, compare=False, metadata=DERIVED)
+    replaces: bool = True
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, but for what is derived."""
+        return type(other) is ItemPut and _said_of_put(self) == _said_of_put(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(slots=True, kw_only=True)
-class ItemResized(Entry):
+DERIVED = items.DERIVED | {"replaces"}  # fields that are not written down
+_said_of_put = attrgetter(*[name for name in ItemPut.__struct_fields__ if name not in DERIVED])
+
+
+class ItemResized(Entry, kw_only=True, gc=False):
     """A window sync or an acknowledgement showed another size."""
 
     type = "item_resized"
@@ -163,8 +168,7 @@ class ItemResized(Entry):
     tokens: int
 
 
-@dataclass(slots=True, kw_only=True)
-class ItemTouched(Entry):
+class ItemTouched(Entry, kw_only=True, gc=False):
     """The item was used."""
 
     type = "item_touched"
@@ -173,8 +177,7 @@ class ItemTouched(Entry):
     at: float
 
 
-@dataclass(slots=True, kw_only=True)
-class ItemCompleted(Entry):
+class ItemCompleted(Entry, kw_only=True, gc=False):
     """The item is finished."""
 
     type = "item_completed"
@@ -182,8 +185,7 @@ class ItemCompleted(Entry):
     item: str
 
 
-@dataclass(slots=True, kw_only=True)
-class ItemRemoved(Entry):
+class ItemRemoved(Entry, kw_only=True, gc=False):
     """The host took the item out of the window; it is archived as every removed item is."""
 
     type = "item_removed"
@@ -201,8 +203,7 @@ class Action(msgspec.Struct, omit_defaults=True, gc=False):
     """One thing a cleanup did to one item; never changed. `number` is its directive's, 0 where none is sent.
 
     `original_tokens`: the size before the item's first compression; `content`: the version its content was put with.
-    A cleanup makes ten thousand of them, by position. They are no dataclasses, because these take three times as long
-    to make, and ten times as long to encode; nor does the garbage collector look at them, who are in no cycle.
+    A cleanup makes ten thousand of them, by position.
     """
 
     step: Step
@@ -217,8 +218,7 @@ class Action(msgspec.Struct, omit_defaults=True, gc=False):
     number: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class CleanedUp(Entry):
+class CleanedUp(Entry, kw_only=True, gc=False):
     """A cleanup freed tokens: `actions` in order. `due`: when an age could next matter to this component.
 
     `due_call`: the same in the session's model calls. `sent`: the answer to the command that caused it carries its
@@ -237,8 +237,7 @@ class CleanedUp(Entry):
     reasons: Mapping[Step, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(slots=True, kw_only=True)
-class BoundExceeded(Entry):
+class BoundExceeded(Entry, kw_only=True, gc=False):
     """The component stood above a bound when its cleanup was due and nothing could be freed, or too little to pay.
 
     Remembers the usage, so that cleanup does not run again before usage has grown or an item has aged (SPEC 3.5).
@@ -254,8 +253,7 @@ class BoundExceeded(Entry):
     due_call: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class UsageReported(Entry):
+class UsageReported(Entry, kw_only=True, gc=False):
     """The host or its telemetry stated levels; `unheld` and `unattributed_tokens` are what follows from them.
 
     `call`: the total is that of a model call, not what a compaction left.
@@ -271,8 +269,7 @@ class UsageReported(Entry):
     call: bool = True
 
 
-@dataclass(slots=True, kw_only=True)
-class Calibrated(Entry):
+class Calibrated(Entry, kw_only=True, gc=False):
     """The total is divided by another ratio from now on: provider tokens for each counted one (SPEC 3.9)."""
 
     type = "calibrated"
@@ -281,8 +278,7 @@ class Calibrated(Entry):
     ratio: float
 
 
-@dataclass(slots=True, kw_only=True)
-class Compacted(Entry):
+class Compacted(Entry, kw_only=True, gc=False):
     """The level of an observed window fell: the host compacted it. Nothing is claimed as freed by us."""
 
     type = "compacted"
@@ -292,8 +288,7 @@ class Compacted(Entry):
     source: Literal["reported", "inferred"]
 
 
-@dataclass(slots=True, kw_only=True)
-class WindowSynced(Entry):
+class WindowSynced(Entry, kw_only=True, gc=False):
     """The host showed its whole next prompt; the entries of the same command before it are the difference."""
 
     type = "window_synced"
@@ -303,8 +298,7 @@ class WindowSynced(Entry):
     through: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class DirectivesConfirmed(Entry):
+class DirectivesConfirmed(Entry, kw_only=True, gc=False):
     """The host applied these directives. `tokens`: what they freed, as the ledger had it, by component and step."""
 
     type = "directives_confirmed"
@@ -313,8 +307,7 @@ class DirectivesConfirmed(Entry):
     tokens: Mapping[Component, Mapping[Step, int]] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(slots=True, kw_only=True)
-class DirectivesUndone(Entry):
+class DirectivesUndone(Entry, kw_only=True, gc=False):
     """These directives did not happen in the host's window: their items are as they were before.
 
     `failed`: the host said so; `shown`: a window sync showed it; `superseded`: the host put the item anew.
@@ -327,8 +320,7 @@ class DirectivesUndone(Entry):
     reasons: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # by number, as text
 
 
-@dataclass(slots=True, kw_only=True)
-class SharesAdjusted(Entry):
+class SharesAdjusted(Entry, kw_only=True, gc=False):
     """The shares changed, and why.
 
     Those of trigger `close` are not the session's, which is over, but what the agent's next one starts from. `raised`:
@@ -346,8 +338,7 @@ class SharesAdjusted(Entry):
     doubted: tuple[Component, ...] = ()
 
 
-@dataclass(slots=True, kw_only=True)
-class TasksPlanned(Entry):
+class TasksPlanned(Entry, kw_only=True, gc=False):
     """Needs were predicted: per task its score, complexity, prior and predicted needs (replies.TaskPrediction)."""
 
     type = "tasks_planned"
@@ -355,8 +346,7 @@ class TasksPlanned(Entry):
     tasks: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(slots=True, kw_only=True)
-class TaskCompleted(Entry):
+class TaskCompleted(Entry, kw_only=True, gc=False):
     """A planned task is done. `actual` tokens per component, `allocated` the budgets it was held against.
 
     `agent`: whose profile learns from it (None: nobody's).
@@ -374,8 +364,7 @@ class TaskCompleted(Entry):
     agent: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Learned(Entry):
+class Learned(Entry, kw_only=True, gc=False):
     """What a session that closes has taught of its agent (budget/profile.py); what it could not tell is None.
 
     `shares`: what the next session starts from, where this one `began_with` others; `raised` and `doubted` as in
@@ -396,8 +385,7 @@ class Learned(Entry):
     call_growth: float | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class ArchiveErased(Entry):
+class ArchiveErased(Entry, kw_only=True, gc=False):
     """Archived items and their content were erased: one, or all (None)."""
 
     type = "archive_erased"
@@ -405,8 +393,7 @@ class ArchiveErased(Entry):
     item: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Closed(Entry):
+class Closed(Entry, kw_only=True, gc=False):
     """The session ended."""
 
     type = "closed"
@@ -414,8 +401,7 @@ class Closed(Entry):
     by: Literal["host", "idle"] = "host"
 
 
-@dataclass(slots=True, kw_only=True)
-class Noted(Entry):
+class Noted(Entry, kw_only=True, gc=False):
     """A command with an id changed nothing; its id is remembered all the same."""
 
     type = "noted"

@@ -144,7 +144,9 @@ def _apply(session: Session, entry: AnyEntry) -> None:  # noqa: C901, PLR0912, P
             pass
         case _:
             assert_never(entry)
-    _follow(session)
+    rules = session.policy
+    if rules.elastic.on or rules.measured_system or session.window_mark is not None:
+        _follow(session)
     _sample(session)
 
 

@@ -31,8 +31,9 @@ def answer() -> Acknowledged:
 
 def put_item(turn: Turn, command: PutItem) -> Acknowledged:
     """The window holds this item now."""
+    turn.begin()
     turn.protected.add(command.item.id)
-    put(turn, command.item, described(turn, command.item))
+    hold(turn, described(turn, command.item), claims=command.item.claims, content=command.item.content)
     turn.settle()
     turn.check_targets()
     return answer()
@@ -83,9 +84,8 @@ def hold(
     session = turn.session
     if item.id in session.directed:
         supersede(turn, session.directed[item.id])
-    before = session.find(item.id)
+    before = session.components[item.component].items.get(item.id) or session.find(item.id)
     grant = session.grants.get(claims) if claims is not None else None
-    claimed = claimable(session, grant)
     if content is not None and turn.store_content:
         item.content = session.version + 1
         turn.contents[item.content] = content
@@ -96,7 +96,7 @@ def hold(
             item=item,
             new=before is None,
             claims=claims if grant is not None else None,
-            claimed=claimed,
+            claimed=0 if grant is None else claimable(session, grant),
             readmitted=item.tokens if before is None and item.id in session.gone else 0,
             granted=granted,
             restored=restored,
@@ -105,10 +105,8 @@ def hold(
     )
 
 
-def claimable(session: Session, grant: Grant | None) -> int:
+def claimable(session: Session, grant: Grant) -> int:
     """The tokens of a grant that are still there for an item to take over."""
-    if grant is None:
-        return 0
     return min(grant.tokens, max(0, session.components[grant.component].unheld))
 
 
@@ -201,6 +199,7 @@ def remove(turn: Turn, id: str, *, reason: str) -> None:
 
 def report_usage(turn: Turn, command: ReportUsage) -> Acknowledged:
     """Set the levels: what exceeds a component's items is held by none, what exceeds the components unattributed."""
+    turn.begin()
     compaction = command.compaction
     if command.components is None and command.total is None:
         if compaction is not None:

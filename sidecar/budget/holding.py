@@ -14,20 +14,20 @@ from sidecar.budget.items import Item
 from sidecar.budget.policy import Component
 from sidecar.budget.session import REMEMBERED_REQUESTS, Grant, Session
 
-_AT_ONCE = 32  # how many of the oldest are forgotten together
+_AT_ONCE = 8  # how many of the oldest are forgotten together
 
 # Items
 
 
 def put(session: Session, entry: ItemPut) -> None:
     """The window holds an item, new or changed; it takes over the tokens of the grant that it claims."""
-    item = entry.item.copy()  # the entry keeps its own: what is held changes
+    item = entry.item.__copy__()  # the entry keeps its own: what is held changes
     held = session.components[item.component]
-    before = session.find(item.id)
+    before = held.items.get(item.id) or session.find(item.id)
+    integrate(held, session.clock)
     if before is not None:
         admitted = max(0, item.tokens - before.tokens)
         if before.component == item.component:
-            integrate(held, session.clock)
             held.item_tokens -= before.tokens
             if before.group is not None and before.group != item.group:
                 _leave_group(session, before)
@@ -36,7 +36,6 @@ def put(session: Session, entry: ItemPut) -> None:
     else:
         admitted = item.tokens
     _place(session, item, before)
-    integrate(held, session.clock)
     held.items[item.id] = item
     held.item_tokens += item.tokens
     held.admitted += admitted
@@ -130,7 +129,7 @@ def _due(held: Held, item: Item) -> None:
     due = first_due(item, held.rules, held.known)
     if due is not None and (held.due is None or due < held.due):
         held.due = due
-    call = first_due_call(item, held.rules) if held.rules.cleanup.counts_calls else None
+    call = first_due_call(item, held.rules)
     if call is not None and (held.due_call is None or call < held.due_call):
         held.due_call = call
 

@@ -7,7 +7,7 @@ code (presets.py).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 Component: TypeAlias = Literal[
     "system_context", "working_memory", "knowledge_base", "agent_context", "interaction_buffer"
@@ -251,6 +251,8 @@ class Policy:
     compaction_drop: float = 0.10
     drifted_after: int = 10  # answers that carried the oldest pending directive in vain (SPEC 3.6)
     directives_per_answer: int = 100
+    # Follows from the rest, for who puts an item: the ages that concern its component and kind (budget/ages.py).
+    aging: dict[tuple[Component, Kind], Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def shares(self) -> dict[Component, float]:

@@ -1,7 +1,6 @@
 """Requests and what becomes of their grants (SPEC 3.2): the only commands that can be refused."""
 
 from hashlib import blake2b
-from typing import cast
 
 from sidecar.budget.commands import ItemSpec, ReleaseTokens, RequestAllocation
 from sidecar.budget.entries import Allocated, LeaseLapsed, Outcome, Released
@@ -38,8 +37,7 @@ def request(turn: Turn, command: RequestAllocation, *, restoring: str | None = N
         turn.protected.add(item.id)
     outcome, cleanup = _tried(turn, component, tokens, need)
     granted = tokens
-    left = room(session, component)
-    if need > left:
+    if outcome != "full" and need > (left := room(session, component)):
         whole = item is not None or command.all_or_nothing
         granted = 0 if whole else left
         if granted < (command.min_tokens or 0):
@@ -128,7 +126,10 @@ def _asked(command: RequestAllocation) -> tuple[Component, int]:
 
 def _digest(command: RequestAllocation, component: Component, tokens: int) -> str:
     """What makes two requests the same: everything asked, but not when or in which event."""
-    asked = f"{component}|{tokens}|{command.min_tokens}|{command.all_or_nothing}|{command.lease_seconds}"
+    if command.min_tokens is None and command.lease_seconds is None and not command.all_or_nothing:
+        asked = f"{component}|{tokens}|None|False|None"  # mostly; to write what is not there takes as long as the rest
+    else:
+        asked = f"{component}|{tokens}|{command.min_tokens}|{command.all_or_nothing}|{command.lease_seconds}"
     return asked if command.item is None else f"{asked}|{_described(command.item)}"
 
 
@@ -177,7 +178,7 @@ def _reply(entry: Allocated) -> AllocationReply:
         "granted": entry.granted,
         "outcome": entry.outcome,
         "available_tokens": entry.available_tokens,
-        "cleanup": cast("Cleanup | None", entry.cleanup),
+        "cleanup": entry.cleanup,  # type: ignore[typeddict-item]  # it is one, in general terms
         "directives": [],
     }
 

@@ -338,6 +338,8 @@ def state_of(session: Session | None) -> Any:
 def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in _DERIVED}
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, dict) or hasattr(value, "items"):
         return [(key, _plain(each)) for key, each in value.items()]
     if isinstance(value, str | int | float | bool | None):

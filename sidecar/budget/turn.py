@@ -79,7 +79,7 @@ class Turn:
         self.learns = False
 
     def begin(self) -> None:
-        """Note where the components stand before the command."""
+        """Note where the components stand before the command, for those that `settle` at its end."""
         for name, held in self.session.components.items():
             if held.used > held.allocated:
                 self.over.add(name)

@@ -1,8 +1,9 @@
 """Window sync and acknowledgement: how the ledger follows what the host's window really holds (SPEC 3.6, 3.7)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
+
+import msgspec
 
 from sidecar.budget.clock import parse_time
 from sidecar.budget.commands import Acknowledge, SyncWindow, WindowItem
@@ -21,6 +22,7 @@ GONE = "not in the host's window any more"
 def acknowledge(turn: Turn, command: Acknowledge) -> AcknowledgeReply:
     """Directives up to `through` are confirmed but for those that failed, whose items return to the ledger."""
     session = turn.session
+    turn.begin()
     _check_through(session, command.through)
     reasons = {}
     for index, failure in enumerate(command.failed):
@@ -81,6 +83,7 @@ def _resize(turn: Turn, item: Item, tokens: int) -> None:
 def sync_window(turn: Turn, command: SyncWindow) -> WindowReply:
     """The ledger takes the difference between what it holds and the whole next prompt."""
     session = turn.session
+    turn.begin()
     items = command.items
     _check_through(session, command.through)
     gone, differing = _compare(session, items)
@@ -230,7 +233,7 @@ def _follow(turn: Turn, item: Item, said: WindowItem) -> None:
     if changes:
         turn.protected.add(item.id)
         again = "fingerprint" in changes  # another text under the same id: put anew
-        changed = replace(item, **changes)
+        changed = msgspec.structs.replace(item, **changes)
         changed.tokens = tokens
         changed.doc_tokens = min(changed.doc_tokens, tokens)
         if again:

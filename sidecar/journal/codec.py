@@ -5,17 +5,18 @@ the entry's annotations, so a damaged frame is an error where it is read and nev
 whose shape has changed since they were written pass through `upcast` first: old journals load forever.
 
 Encoding runs once per entry on the way to every answer, so the functions that pick an entry's fields are generated from
-the dataclasses, one for each class (about 1 us an entry; looking the fields up each time took three times as long).
+their classes, one for each (about 1 us an entry; looking the fields up each time took three times as long).
 The actions of a cleanup, which are many, msgspec writes by itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
 from typing import Any, TypeAlias, cast, get_args
 
 import msgspec
+from msgspec import NODEFAULT
+from msgspec.structs import FieldInfo, fields
 
-from sidecar.budget.entries import AnyEntry
+from sidecar.budget.entries import DERIVED, AnyEntry
 from sidecar.budget.items import Item
 from sidecar.journal import Damaged
 
@@ -58,32 +59,32 @@ def _load(raw: Raw) -> AnyEntry:
     return msgspec.convert(raw, cls)
 
 
-def _dump_function(cls: type, tag: str | None = None) -> Callable[[Any], Raw]:
+def _dump_function(cls: type[msgspec.Struct], tag: str | None = None) -> Callable[[Any], Raw]:
     """Generate what makes a `cls` a JSON object: required fields, and others that differ from their default."""
     always, sometimes = [] if tag is None else [f"'type': {tag!r}"], []
     for field in fields(cls):
-        if field.metadata.get("derived"):
+        if field.name in DERIVED:
             continue  # the fold finds it again
         value = f"x.{field.name}"
         if field.type is Item:
             value = f"dump_item({value})"
-        if field.default is MISSING and field.default_factory is MISSING:
+        if field.required:
             always.append(f"{field.name!r}: {value}")
             continue
         sometimes.append(f"    if {_differs(field, value)}: raw[{field.name!r}] = {value}")
     source = "\n".join(["def dump(x):", f"    raw = {{{', '.join(always)}}}", *sometimes, "    return raw"])
     scope: dict[str, Any] = {"dump_item": _DUMPS.get(Item)}
-    exec(source, scope)  # noqa: S102 - the source is made here, of the dataclasses' own field names
+    exec(source, scope)  # noqa: S102 - the source is made here, of the classes' own field names
     return cast("Callable[[Any], Raw]", scope["dump"])
 
 
-def _differs(field: Field[Any], value: str) -> str:
+def _differs(field: FieldInfo, value: str) -> str:
     """The condition, as source, under which `value` is not the field's default."""
     if field.default is None:
         return f"{value} is not None"
     if field.default is True:
         return f"not {value}"
-    if field.default is MISSING or not field.default:  # an empty mapping, False, 0
+    if field.default is NODEFAULT or not field.default:  # an empty mapping, False, 0
         return value
     return f"{value} != {field.default!r}"
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from sidecar.budget.cleanup import CleanupRun, reclaimable, run_cleanup
 from sidecar.budget.items import COMPONENT_OF, Item, Kind
 from sidecar.budget.policy import COMPONENTS, Component, Policy
@@ -61,7 +63,7 @@ def left_after(run: CleanupRun, *items: Item) -> list[Item]:
         if action.tokens_after == 0:
             del left[action.item]
             continue
-        left[action.item] = replace(
+        left[action.item] = msgspec.structs.replace(
             before,
             tokens=action.tokens_after,
             full=before.full and action.step != "cache_docs",

@@ -1,8 +1,10 @@
 """When an age next matters: never missed, never before its time."""
 
+from dataclasses import replace
+
 import pytest
 
-from sidecar.budget.cleanup import first_due
+from sidecar.budget.cleanup import first_due, first_due_call
 from sidecar.budget.presets import STANDARD
 from tests.budget.cleaning import HOUR, MINUTE, NOW, clean, item, left_after
 
@@ -124,3 +126,13 @@ def test_after_every_due_time_something_happened_until_nothing_is_due():
         now, runs = run.due, runs + 1
     assert items == []
     assert runs > 12
+
+
+def test_a_variant_of_a_policy_has_ages_of_its_own_whatever_was_asked_of_the_first():
+    each, in_an_hour = item("a", "debug", age=HOUR), pytest.approx(NOW + HOUR, abs=1e-5)
+    assert first_due(each, STANDARD) == in_an_hour
+    variant = replace(STANDARD, cleanup=replace(STANDARD.cleanup, debug_after=HOUR + 1, debug_after_calls=3))
+    assert first_due(each, variant) == SOON
+    assert first_due_call(each, variant) == 3
+    assert first_due(each, STANDARD) == in_an_hour
+    assert first_due_call(each, STANDARD) is None

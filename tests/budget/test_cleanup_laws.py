@@ -1,7 +1,6 @@
 """Laws of cleanup that hold for any window: nothing lost, nothing counted twice, nothing touched that must stay."""
 
-from dataclasses import replace
-
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,7 +94,7 @@ def test_of_a_group_all_are_removed_by_the_same_step_or_none(items, component, a
 def test_a_second_run_frees_nothing_more(items, component, allocated):
     """An action that would not make the item smaller is skipped; an item is compressed once until it is put again."""
     # A copy that stayed because its group held what another was a copy of may go when that other one is gone.
-    items = [replace(each, fingerprint=None) if each.group else each for each in items]
+    items = [msgspec.structs.replace(each, fingerprint=None) if each.group else each for each in items]
     run = clean(component, *items, allocated=allocated)
     assert clean(component, *left_after(run, *items), allocated=allocated).actions == ()
 

@@ -1,5 +1,6 @@
 """The laws of any command in any order, under `coding-agent` and under policies nobody has thought of (SPEC 3.10)."""
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +69,7 @@ class Presets(Sessions):
     def ask(self, command: Command, **more: Any) -> None:
         session = self.desk.session
         used = session.used
-        items = {id: item.copy() for held in session.components.values() for id, item in held.items.items()}
+        items = {id: copy(item) for held in session.components.values() for id, item in held.items.items()}
         used_calls = {id: item.used_call for held in session.components.values() for id, item in held.items.items()}
         entries = len(self.desk.entries)
         super().ask(command, **more)

@@ -1,4 +1,4 @@
-"""Entries of every shape: strategies made from the dataclasses' annotations, and short hand-made ones."""
+"""Entries of every shape: strategies made from the classes' annotations, and short hand-made ones."""
 
 import types
 from collections.abc import Mapping, Sequence

@@ -33,7 +33,7 @@ def played():
         decision = decide(session, command, id="agent__p-1", now=100.0, defaults=Defaults())
         session = decision.session
         for entry in decision.entries:
-            account.add({"type": entry.type, **{name: getattr(entry, name) for name in entry.__dataclass_fields__}})
+            account.add({"type": entry.type, **{name: getattr(entry, name) for name in entry.__struct_fields__}})
     assert session is not None
     opened = Open(session="agent__p-1", time=0.0, agent="a", parent=None, model="m-1", window_tokens=None)
     return Played(

@@ -46,7 +46,7 @@ STAND_IN: Mapping[Component, Kind] = MappingProxyType(
     }
 )
 SPEC_FIELDS = tuple(
-    field.name for field in fields(ItemSpec) if field.name in Item.__slots__ and field.name != "content"
+    field.name for field in fields(ItemSpec) if field.name in Item.__struct_fields__ and field.name != "content"
 )
 
 
