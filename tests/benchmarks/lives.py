@@ -31,9 +31,9 @@ def measure(effort: float) -> Iterator[Figure]:
     half = looks[LOOKS // 2 - 1 :]
     grown = (half[-1] - half[0]) / (sessions / 2)
     yield Figure(name="opened, used and closed", value=sessions, unit="sessions")
-    yield Figure(name="resident after a tenth of them", value=looks[0] / 1e6, unit="MB")
-    yield Figure(name="resident after half of them", value=half[0] / 1e6, unit="MB")
-    yield Figure(name="resident after all of them", value=half[-1] / 1e6, unit="MB")
+    yield Figure(name="resident after a tenth of them", value=looks[0] / (1 << 20), unit="MiB")
+    yield Figure(name="resident after half of them", value=half[0] / (1 << 20), unit="MiB")
+    yield Figure(name="resident after all of them", value=half[-1] / (1 << 20), unit="MiB")
     yield Figure(name="growth in the second half, a session", value=grown, unit="bytes", at_most=5)
 
 

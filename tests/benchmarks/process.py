@@ -31,7 +31,7 @@ def measure(effort: float) -> Iterator[Figure]:
         time.sleep(max(5, 30 * effort))
         idle = (ours_.worked() - before) / (perf_counter() - begun)
         yield Figure(name="idle, of a core", value=idle * 100, unit="%", at_most=0.2)
-        yield Figure(name="idle, resident", value=ours_.memory() / 1e6, unit="MB")
+        yield Figure(name="idle, resident", value=ours_.memory() / (1 << 20), unit="MiB")
         yield Figure(name="idle, of the bare handler's", value=ours_.memory() / theirs.memory(), at_most=1.4)
     yield from _memory(effort)
 
@@ -49,8 +49,8 @@ def _memory(effort: float) -> Iterator[Figure]:
         _events(server, count, _life)
         before = server.memory()
         _events(server, count, _life)
-        grown = (server.memory() - before) / 1e6
-        yield Figure(name=f"growth over {count:,} sessions opened and closed", value=grown, unit="MB", at_most=5)
+        grown = (server.memory() - before) / (1 << 20)
+        yield Figure(name=f"growth over {count:,} sessions opened and closed", value=grown, unit="MiB", at_most=5)
 
 
 def _put(session: str, number: int) -> dict[str, object]:
