@@ -197,6 +197,17 @@ class Ledger:
                 raise NotFound(f"session {session!r} does not exist", path="session")
         return SessionView(session=found, idle=self._residents.is_idle(session))
 
+    async def existing(self, sessions: Collection[SessionId]) -> Sequence[SessionId]:
+        """Those of the sessions that there are, the journal being asked once for all that are not in memory.
+
+        To `view` one that does not exist takes several calls of the journal. Raises `JournalError`.
+        """
+        await self.settled()
+        unknown = [id for id in sessions if self._residents.get(id) is None]
+        written = await self._journal.heads(unknown) if unknown else {}
+        await self.settled()
+        return [id for id in sessions if id in written or self._residents.get(id) is not None]
+
     def _leases_ran_out(self, session: Session) -> bool:
         """Whether leases lapse by the server's time: in a session that has none of its host's."""
         due = session.next_lapse

@@ -4,6 +4,7 @@ What it remembers is bounded. Where the ledger did not take a command, the sessi
 its exporter sends the payload again, so that nothing of it is lost or counted twice.
 """
 
+import contextlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -127,12 +128,12 @@ class Reader:
 
     async def _look(self, sessions: dict[str, Session | None], ids: Iterable[str]) -> None:
         """Look up the sessions that are not looked up yet; None where there is none."""
-        for id in ids:
-            if id not in sessions:
-                try:
-                    sessions[id] = (await self._ledger.view(id)).session
-                except (NotFound, Damaged):  # what is said of a damaged one is refused by itself
-                    sessions[id] = None
+        new: dict[str, Session | None] = {id: None for id in ids if id not in sessions}
+        sessions |= new
+        # Mostly all of them are there, or none: a trace that names no conversation is one of its own.
+        for id in await self._ledger.existing(new) if new else ():
+            with contextlib.suppress(NotFound, Damaged):  # what is said of a damaged one is refused by itself
+                sessions[id] = (await self._ledger.view(id)).session
 
     def _route(self, placed: Placed, sessions: dict[str, Session | None]) -> Placed:
         """The session of an observation: its conversation's, or that of a sub-agent within it."""
