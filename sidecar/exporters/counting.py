@@ -33,11 +33,11 @@ from sidecar.budget.entries import (
     WindowSynced,
 )
 from sidecar.budget.held import ratio
-from sidecar.budget.policy import COMPONENTS, Mode
+from sidecar.budget.policy import COMPONENTS, Component, Mode
 from sidecar.exporters.catalog import CATALOG
 from sidecar.exporters.forecasts import Miss
 from sidecar.exporters.metric import CLEANED, COMPACTION_SOURCES, COMPONENT_OF_STEP, PREDICTED, PREDICTED_ALWAYS, Metric
-from sidecar.exporters.series import Counted, Distributed
+from sidecar.exporters.series import Counted, Distributed, Distribution
 from sidecar.ledger import Record
 
 # Makes an exemplar's text of a value; empty where there is no trace to point to.
@@ -71,6 +71,7 @@ class Counting:
         self._adjustments = self.counted("token_budget_share_adjustments_total")
         self._errors = self.distributed("token_budget_prediction_error_ratio")
         self._forecasts = self.distributed("token_budget_window_forecast_error_ratio")
+        self._missed: dict[tuple[Component | None, int], Distribution] = {}  # by level and horizon
         self._calls = self.distributed("token_budget_window_call_utilization_ratio")
         self._compactions = self.counted("token_budget_compactions_total")
         self._compacted = self.counted("token_budget_compaction_freed_tokens_total")
@@ -195,10 +196,14 @@ class Counting:
 
     def missed(self, miss: Miss) -> None:
         """The time of a forecast that is judged has come, and it was so far off."""
-        if miss.component is None:
-            self._forecasts[str(miss.calls),].observe(miss.error)
-        else:
-            self._errors[miss.component, "forecast"].observe(miss.error)
+        errors = self._missed.get((miss.component, miss.calls))
+        if errors is None:
+            errors = self._missed[miss.component, miss.calls] = (
+                self._forecasts[str(miss.calls),]
+                if miss.component is None
+                else self._errors[miss.component, "forecast"]
+            )
+        errors.observe(miss.error)
 
     def _task_completed(self, entry: TaskCompleted) -> None:
         """How far the needs that were predicted lay from the actual ones, in parts of the component's budget."""
