@@ -67,7 +67,7 @@ class Decision:
 
 
 # What is decided by what is known of the agent, or adds to it.
-_OF_THE_AGENT = frozenset({PlanTasks, CompleteTask, CloseSession, ExpireSession})
+_OF_THE_AGENT = frozenset({PlanTasks.type, CompleteTask.type, CloseSession.type, ExpireSession.type})
 
 
 def _still() -> float:
@@ -112,7 +112,7 @@ def decide(  # noqa: PLR0913 - a decision has many circumstances, each named by 
         raise Conflict(f"session {id!r} is closed: open it again first", path="session")
     # By position, as everything that each command makes anew: by keyword Python takes twice as long to make it.
     turn = Turn(session, at, host, command.id, answered, stopwatch, defaults.store_content)
-    if type(command) in _OF_THE_AGENT:
+    if command.type in _OF_THE_AGENT:  # by name: an event is a subclass of its command
         turn.profile, turn.learns = defaults.profile(session.agent), defaults.learn
     calls = session.calls
     interval = session.policy.adapt.interval
