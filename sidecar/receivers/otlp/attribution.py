@@ -203,6 +203,8 @@ def whole(parts: Mapping[Component, float], most: int) -> dict[Component, int]:
     floors = {name: int(parts.get(name, 0.0)) for name in COMPONENTS}
     target = min(most, round(sum(parts.values())))
     missing = target - sum(floors.values())
+    if not missing:
+        return floors
     by_remainder = sorted(COMPONENTS, key=lambda name: floors[name] - parts.get(name, 0.0))
     for name in by_remainder[: max(0, missing)]:
         floors[name] += 1

@@ -50,6 +50,10 @@ class Form(Protocol):
         """All attributes as plain values, by name."""
         ...
 
+    def resource(self, pairs: Any, left: Iterator[None]) -> Mapping[str, Any]:
+        """The attributes of a resource as plain values, by name; nobody changes them."""
+        ...
+
     def body(self, value: Any, left: Iterator[None]) -> Any:
         """The body of a log record as a plain value."""
         ...
@@ -200,7 +204,7 @@ def _logs(groups: Iterable[Any], form: Form) -> Iterator[Record]:
 
 
 def _resource(group: Any, form: Form) -> Mapping[str, Any]:
-    return Attributes(group.resource.attributes, form).read() if group.resource is not None else _NOTHING
+    return form.resource(group.resource.attributes, repeat(None, _VALUES)) if group.resource is not None else _NOTHING
 
 
 # --- answers --------------------------------------------------------------------------------------------------------

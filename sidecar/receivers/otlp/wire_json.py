@@ -172,6 +172,11 @@ def attributes(pairs: Iterable[_KeyValue], left: Iterator[None], depth: int = 0)
     }
 
 
+def resource(pairs: Iterable[_KeyValue], left: Iterator[None]) -> dict[str, Any]:
+    """The attributes of a resource as plain values, by name."""
+    return attributes(pairs, left)
+
+
 def plain(value: AnyValue, left: Iterator[None], depth: int = 0) -> Any:
     """An AnyValue as a plain value; None where it is empty, or nested too deeply.
 

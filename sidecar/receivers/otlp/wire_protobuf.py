@@ -7,6 +7,7 @@ status and a body of a log record are bytes, to be told apart by their beginning
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
@@ -27,6 +28,8 @@ from sidecar.receivers.otlp.wire_json import DEEPEST, LONGEST_ID
 _REMEMBERED = 1_024  # attributes that come again and again, as most do
 _MANY = 128  # attributes of a record, of which some may have to be left out
 _SHORT = 127  # bytes of one that is remembered; a length of one byte
+_RESOURCES = 64  # remembered, each of at most so many bytes
+_LONGEST_RESOURCE = 4_096
 # Of these no value is likely to come again.
 _UNIQUE = frozenset({Meaning.RESPONSE, Meaning.TOOL_CALL, Meaning.TOOL_RESULT, Meaning.INPUT, Meaning.OUTPUT, FLAT})
 
@@ -105,6 +108,7 @@ def read(signal: str, body: bytes) -> Any:
 
 # What attributes tell by all their bytes, and what they are by their names; None: nothing to us.
 _told: dict[bytes, tuple[Meaning, int, Any] | None] = {}
+_NEW: Any = object()  # said of none that was seen before
 _places: dict[bytes, Place | None] = {}
 
 
@@ -113,7 +117,9 @@ def told(pairs: Sequence[bytes], left: Iterator[None]) -> Told:
     found: Told = {}
     ranks: dict[Meaning, int] = {}
     for pair in pairs[:] if len(pairs) < _MANY else _first(pairs, left):
-        said = _told[pair] if pair in _told else _tell(pair, left)
+        said = _told.get(pair, _NEW)
+        if said is _NEW:
+            said = _tell(pair, left)
         if said is not None:
             meaning, rank, value = said
             if meaning not in found or rank <= ranks[meaning]:
@@ -167,6 +173,23 @@ def attributes(pairs: Iterable[bytes], left: Iterator[None]) -> dict[str, Any]:
     """All attributes as plain values, by name."""
     decoded = (KeyValue.FromString(pair) for pair, _ in zip(pairs, left, strict=False))
     return {pair.key: plain(pair.value, left) for pair in decoded}
+
+
+# What a program says of itself comes with each of its payloads.
+_resources: dict[tuple[bytes, ...], Mapping[str, Any]] = {}
+
+
+def resource(pairs: Iterable[bytes], left: Iterator[None]) -> Mapping[str, Any]:
+    """The attributes of a resource as plain values, by name."""
+    key = tuple(pairs)
+    found = _resources.get(key)
+    if found is None:
+        found = MappingProxyType(attributes(key, left))
+        if len(key) < _MANY and sum(map(len, key)) <= _LONGEST_RESOURCE:
+            if len(_resources) >= _RESOURCES:
+                _resources.clear()
+            _resources[key] = found
+    return found
 
 
 def body(value: bytes, left: Iterator[None]) -> Any:
