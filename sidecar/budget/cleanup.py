@@ -4,16 +4,16 @@ A run decides and changes nothing: its actions become true when they are in the 
 they archive. So the same run serves an observed session, where it is only advice.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, repeat
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 from sidecar.budget.ages import AGES, first_due, first_due_call, next_due, next_due_call
 from sidecar.budget.entries import Action, Trigger
 from sidecar.budget.items import Item
 from sidecar.budget.known import Known, nothing_held
-from sidecar.budget.overlay import Overlay
+from sidecar.budget.overlay import Change, Overlay
 from sidecar.budget.policy import Component, Policy, Step
 from sidecar.budget.steps import ACTION, STEPS, own_reasons, reasons
 
@@ -30,9 +30,6 @@ __all__ = [
     "run_cleanup",
     "zero",
 ]
-
-
-Change: TypeAlias = tuple[Item, int, int]  # an item with its sizes before and after
 
 
 class StepRun(NamedTuple):
@@ -145,11 +142,11 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
     runs: list[StepRun] = []
     for step in strategy:
         begun = stopwatch()
-        changes = _changes(step, held, goal=goal)
-        if changes:
-            actions += _actions(step, changes, first_number and first_number + len(actions))
-            freed = sum([size - left for _, size, left in changes])
-            runs.append(StepRun(step, len(changes), freed, stopwatch() - begun))
+        done_here = _actions(step, _changes(step, held, goal=goal), first_number and first_number + len(actions))
+        if done_here:
+            actions += done_here
+            freed = sum([action.tokens_before - action.tokens_after for action in done_here])
+            runs.append(StepRun(step, len(done_here), freed, stopwatch() - begun))
     asked = bool(actions) or trigger != "manual"  # one that finds nothing, run by hand, leaves no mark behind
     return CleanupRun(
         component=component,
@@ -193,24 +190,29 @@ def reclaimable(  # noqa: PLR0913 - as `run_cleanup`
     )
 
 
-def _changes(step: Step, held: Overlay, *, goal: bool) -> list[Change]:
+def _changes(step: Step, held: Overlay, *, goal: bool) -> Iterable[Change]:
     """Carry out what a step proposes, as far as the rules over all steps allow."""
-    changes: list[Change] = []
+    if not goal and ACTION[step] in ("compress", "summarize", "excerpt"):  # then it shrinks whatever it proposes
+        return held.shrink_all(STEPS[step](held))
+    return _one_by_one(step, held, goal=goal)
+
+
+def _one_by_one(step: Step, held: Overlay, *, goal: bool) -> Iterator[Change]:
     if goal and held.satisfied():
-        return changes
+        return
     stub = held.policy.cleanup.stub_tokens
     for item, to in STEPS[step](held):
         if to is None:
             if item.tokens > stub:
-                changes += [(member, held.remove(member), 0) for member in held.together(item)]
+                for member in held.together(item):
+                    yield member, held.remove(member), 0
         elif held.shrink(item, to):
-            changes.append((item, item.tokens, to))
+            yield item, item.tokens, to
         if goal and held.satisfied():
             break
-    return changes
 
 
-def _actions(step: Step, changes: Sequence[Change], first_number: int | None) -> list[Action]:
+def _actions(step: Step, changes: Iterable[Change], first_number: int | None) -> list[Action]:
     """What the step did as actions, in one go: there may be ten thousand of them."""
     action = ACTION[step]
     numbers = repeat(0) if first_number is None else count(first_number)
@@ -227,5 +229,5 @@ def _actions(step: Step, changes: Sequence[Change], first_number: int | None) ->
             item.content,
             number,
         )
-        for (item, size, left), number in zip(changes, numbers, strict=False)
+        for number, (item, size, left) in zip(numbers, changes, strict=False)
     ]

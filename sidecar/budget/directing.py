@@ -4,7 +4,8 @@ The ledger is ahead of the window: a directive keeps the item as it was, until t
 """
 
 from collections.abc import Iterable
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 
 import msgspec
 
@@ -34,43 +35,43 @@ def cleaned_up(session: Session, entry: CleanedUp) -> None:
     mark(held, held.used, entry.due, entry.due_call)
 
 
-def _act(session: Session, actions: Iterable[Action], answer: int) -> None:
-    components, directives, directed = session.components, session.directives, session.directed
-    at = session.clock
-    for action in actions:
-        id, number, after = action.item, action.number, action.tokens_after
-        held = components[action.component]
-        item = held.items.get(id)
-        if item is None:
-            continue
-        if number:
-            session.issued = number
-            directives[number] = Directive(action, at, answer, item.full, item.doc_tokens, None if after else item)
-            numbers = directed.get(id)
-            if numbers is None:
-                directed[id] = [number]
+def _act(session: Session, actions: Iterable[Action], answer: int) -> None:  # noqa: C901 - in one go, see `cleaned_up`
+    directives, directed = session.directives, session.directed
+    at, issued = session.clock, session.issued
+    for component, of_one in groupby(actions, attrgetter("component")):  # mostly all are of one
+        held = session.components[component]
+        find, pending, tokens = held.items.get, 0, 0
+        for action in of_one:
+            id, after = action.item, action.tokens_after
+            item = find(id)
+            if item is None:
+                continue
+            if number := action.number:
+                issued = number
+                directives[number] = Directive(action, at, answer, item.full, item.doc_tokens, None if after else item)
+                if id in directed:
+                    directed[id].append(number)
+                else:
+                    directed[id] = [number]
+                pending += action.tokens_before - after
+            if after:
+                before = item.tokens
+                tokens += after - before
+                item.tokens = after
+                if item.original_tokens is None:
+                    item.original_tokens = before
+                if action.action == "excerpt":
+                    item.doc_tokens -= before - after
+                elif item.doc_tokens > after:
+                    item.doc_tokens = after
+                if action.action == "summarize":
+                    item.full = False
             else:
-                numbers.append(number)
-            held.pending += action.tokens_before - after
-        if after:
-            held.item_tokens += after - item.tokens
-            _shrink(item, action)
-        else:
-            discard(session, held, item)
-            remember(session.gone, id, action.original_tokens, REMEMBERED_ARCHIVED)
-
-
-def _shrink(item: Item, action: Action) -> None:
-    after = action.tokens_after
-    if item.original_tokens is None:
-        item.original_tokens = item.tokens
-    if action.action == "excerpt":
-        item.doc_tokens -= item.tokens - after
-    else:
-        if action.action == "summarize":
-            item.full = False
-        item.doc_tokens = item.doc_tokens and min(item.doc_tokens, after)  # mostly there is none
-    item.tokens = after
+                discard(session, held, item)
+                remember(session.gone, id, action.original_tokens, REMEMBERED_ARCHIVED)
+        held.pending += pending
+        held.item_tokens += tokens
+    session.issued = issued
 
 
 def mark(held: Held, used: int, due: float | None, due_call: int | None) -> None:

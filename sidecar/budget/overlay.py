@@ -7,6 +7,7 @@ exchanges, what the last model calls used, and groups that hold any of them.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from sidecar.budget.entries import Action
 from sidecar.budget.items import Item, Kind
@@ -14,6 +15,8 @@ from sidecar.budget.known import Known
 from sidecar.budget.policy import Component, Policy
 from sidecar.budget.ratio import is_over
 from sidecar.budget.similarity import superseded
+
+Change: TypeAlias = tuple[Item, int, int]  # an item with its sizes before and after
 
 
 class Overlay:
@@ -208,8 +211,8 @@ class Overlay:
 
     def shrink(self, item: Item, tokens: int) -> bool:
         """The item is left with so many tokens, if it may be shrunk: at most once until it is put again."""
-        id, before = item.id, item.tokens
-        if tokens >= before or item.original_tokens is not None or id in self.shrunk or id in self.gone:
+        id, before, shrunk = item.id, item.tokens, self.shrunk
+        if tokens >= before or item.original_tokens is not None or id in shrunk or id in self.gone:
             return False
         # Mostly nothing but a pin guards an item, and ten thousand calls less are to be made.
         if item.pinned or ((self._guarding or item.kind == "interaction") and not self.is_free(item)):
@@ -218,8 +221,32 @@ class Overlay:
             self.freed_here += before - tokens
         else:
             self.freed_elsewhere += before - tokens
-        self.shrunk[id] = tokens
+        shrunk[id] = tokens
         return True
+
+    def shrink_all(self, proposals: Iterable[tuple[Item, int | None]]) -> list[Change]:
+        """What `shrink` does, for as many items as there are: ten thousand in a third of the time.
+
+        Each is the component's own, proposed once, and with a size.
+        """
+        shrunk, gone, guarding = self.shrunk, self.gone, self._guarding
+        if shrunk or gone:
+            proposals = [each for each in proposals if each[0].id not in shrunk and each[0].id not in gone]
+        changes = [
+            (item, before, tokens)
+            for item, tokens in proposals
+            if tokens is not None
+            and tokens < (before := item.tokens)
+            and item.original_tokens is None
+            and not item.pinned
+            and not ((guarding or item.kind == "interaction") and not self.is_free(item))
+        ]
+        freed = 0
+        for item, before, tokens in changes:
+            shrunk[item.id] = tokens
+            freed += before - tokens
+        self.freed_here += freed
+        return changes
 
     def remove(self, item: Item) -> int:
         """The item is gone; the size it had."""

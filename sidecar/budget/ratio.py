@@ -4,7 +4,7 @@ Sizes and splits are whole tokens, and a float error of the fifteenth digit is a
 `ceil(0.07 * 100)` is 8. A ratio is therefore read as its shortest decimal and reckoned with exactly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -23,6 +23,12 @@ def portion(ratio: float) -> Callable[[int], int]:
         return -(-tokens * numerator // denominator)
 
     return part_of
+
+
+def portions(ratio: float, tokens: Iterable[int]) -> list[int]:
+    """As `portion`, of many at once."""
+    numerator, denominator = exact(ratio).as_integer_ratio()
+    return [-(-each * numerator // denominator) for each in tokens]
 
 
 def whole_part(ratio: float, tokens: int) -> int:

@@ -18,16 +18,18 @@ from sidecar.budget.items import Item
 from sidecar.budget.overlay import Overlay
 from sidecar.budget.policy import HOUR, MINUTE, CleanupPolicy, Step
 from sidecar.budget.presets import STANDARD
-from sidecar.budget.ratio import portion
+from sidecar.budget.ratio import portion, portions
 
 Proposal: TypeAlias = tuple[Item, int | None]
 
 
-def compress_inactive(held: Overlay) -> Iterator[Proposal]:
+def compress_inactive(held: Overlay) -> Iterable[Proposal]:
     """Large contexts and tool results that nobody used for long."""
-    compressed = portion(held.policy.cleanup.compress_to)
-    for item in past(held, "compress_inactive"):
-        yield item, compressed(item.tokens)
+    return _compressed(held, past(held, "compress_inactive"))
+
+
+def _compressed(held: Overlay, items: Sequence[Item]) -> Iterable[Proposal]:
+    return zip(items, portions(held.policy.cleanup.compress_to, [item.tokens for item in items]), strict=True)
 
 
 def remove_debug(held: Overlay) -> Iterator[Proposal]:
@@ -143,11 +145,9 @@ def archive_completed(held: Overlay) -> Iterator[Proposal]:
             yield item, None
 
 
-def compress_idle(held: Overlay) -> Iterator[Proposal]:
+def compress_idle(held: Overlay) -> Iterable[Proposal]:
     """Large items of agents that nobody used for long."""
-    compressed = portion(held.policy.cleanup.compress_to)
-    for item in past(held, "compress_idle"):
-        yield item, compressed(item.tokens)
+    return _compressed(held, past(held, "compress_idle"))
 
 
 def summarize_old(held: Overlay) -> Iterator[Proposal]:
@@ -175,7 +175,7 @@ def archive(held: Overlay) -> Iterator[Proposal]:
         yield item, None
 
 
-STEPS: Mapping[Step, Callable[[Overlay], Iterator[Proposal]]] = MappingProxyType(
+STEPS: Mapping[Step, Callable[[Overlay], Iterable[Proposal]]] = MappingProxyType(
     {
         "compress_inactive": compress_inactive,
         "remove_debug": remove_debug,
