@@ -54,6 +54,7 @@ def had(tmp_path_factory):
         text=True,
     )
     try:
+        assert process.stdout is not None
         for _ in range(3):
             assert process.stdout.readline(), "it did not start"
         process.terminate()

@@ -116,7 +116,7 @@ def test_the_worst_is_right_after_the_worst_got_better_or_left():
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([None, 0.1, 0.2, 0.3]), st.booleans())))
 def test_the_worst_is_that_of_all_however_often_one_looks_in_between(steps):
-    worst, all_values = WorstOf(), {}
+    worst, all_values = WorstOf(), dict[str, float]()
     for session, value, looks in steps:
         if value is None:
             worst.forget(session)

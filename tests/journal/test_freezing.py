@@ -83,18 +83,21 @@ def test_a_session_that_changes_while_it_is_frozen_in_pieces_is_frozen_as_it_was
         desk.ask(tokens=1, request_id=f"r{number}")
     desk.put("i", tokens=5_000)
     whole = freeze(desk.session, written_at=7.0)
-    pieces, count = freeze_in_pieces(desk.session, written_at=7.0), 0
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as end:
-            frozen = end.value
-            break
-        count += 1
-        desk.put(f"i{count}", tokens=1)
-        desk.ask(tokens=1, request_id=f"later{count}")
-    assert count > 1
-    assert frozen == whole
+    counts = []
+
+    def changing():
+        pieces = freeze_in_pieces(desk.session, written_at=7.0)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as end:
+                return end.value
+            counts.append(len(counts))
+            desk.put(f"i{len(counts)}", tokens=1)
+            desk.ask(tokens=1, request_id=f"later{len(counts)}")
+
+    assert changing() == whole
+    assert len(counts) > 1
 
 
 @pytest.fixture
