@@ -83,7 +83,7 @@ def test_a_session_that_changes_while_it_is_frozen_in_pieces_is_frozen_as_it_was
         desk.ask(tokens=1, request_id=f"r{number}")
     desk.put("i", tokens=5_000)
     whole = freeze(desk.session, written_at=7.0)
-    counts = []
+    counts = list[int]()
 
     def changing():
         pieces = freeze_in_pieces(desk.session, written_at=7.0)
