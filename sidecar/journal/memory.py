@@ -217,7 +217,8 @@ class MemoryJournal:
         """Store these in place of older ones."""
         for snapshot in snapshots:
             shelf = self._shelf(snapshot.session)
-            if shelf.rows and (shelf.snapshot is None or shelf.snapshot.version <= snapshot.version):
+            newest = 0 if shelf.snapshot is None else shelf.snapshot.version
+            if shelf.rows and newest <= snapshot.version <= shelf.head().version:
                 shelf.snapshot = snapshot
 
     async def size(self) -> int:

@@ -44,9 +44,10 @@ TAILS = """
     ORDER BY frames.session, first
 """
 SNAPSHOTS = "SELECT session, version, written_at, stamp, state FROM snapshots WHERE session = ANY ($1::text[])"
+# While one was made, the session may have been forgotten and begun anew.
 KEEP_SNAPSHOT = """
-    INSERT INTO snapshots (session, version, written_at, stamp, state)
-    SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT 1 FROM frames WHERE session = $1)
+    INSERT INTO snapshots (session, version, written_at, stamp, state) SELECT $1, $2, $3, $4, $5
+    WHERE $2 < (SELECT first + count FROM frames WHERE session = $1 ORDER BY first DESC LIMIT 1)
     ON CONFLICT (session) DO UPDATE SET version = excluded.version, written_at = excluded.written_at,
         stamp = excluded.stamp, state = excluded.state
     WHERE excluded.version >= snapshots.version

@@ -34,10 +34,11 @@ SNAPSHOTS = """
     SELECT session, version, written_at, stamp, state FROM snapshots
     WHERE session IN (SELECT value FROM json_each(?))
 """
+# While one was made, the session may have been forgotten and begun anew, or a backup put in place that knows less of it.
 KEEP_SNAPSHOT = """
     INSERT INTO snapshots (session, version, written_at, stamp, state)
     SELECT :session, :version, :written_at, :stamp, :state
-    WHERE EXISTS (SELECT 1 FROM frames WHERE session = :session)
+    WHERE :version < (SELECT first + count FROM frames WHERE session = :session ORDER BY first DESC LIMIT 1)
     ON CONFLICT (session) DO UPDATE SET version = excluded.version, written_at = excluded.written_at,
         stamp = excluded.stamp, state = excluded.state
     WHERE excluded.version >= snapshots.version

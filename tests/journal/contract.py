@@ -289,6 +289,17 @@ class JournalContract(ProfileContract):
         await journal.keep_snapshots([snapshot(3)])
         assert await journal.snapshots(["s"]) == {}
 
+    async def test_a_snapshot_of_a_former_session_is_not_kept_for_the_new_one_of_that_id(
+        self, journal: Journal
+    ) -> None:
+        await journal.append([frame(1, opened(), *noted(7), closed())])
+        assert await journal.forget_session((await journal.heads(["s"]))["s"])
+        await journal.append([frame(1, opened()), frame(2, *noted(3))])
+        await journal.keep_snapshots([snapshot(9)])
+        assert await journal.snapshots(["s"]) == {}
+        await journal.keep_snapshots([snapshot(4)])
+        assert await journal.snapshots(["s"]) == {"s": snapshot(4)}
+
     # --- forgetting
 
     async def test_a_closed_session_is_forgotten_with_all_that_is_its_own(self, journal: Journal) -> None:
