@@ -34,7 +34,7 @@ SNAPSHOTS = """
     SELECT session, version, written_at, stamp, state FROM snapshots
     WHERE session IN (SELECT value FROM json_each(?))
 """
-# While one was made, the session may have been forgotten and begun anew, or a backup put in place that knows less of it.
+# While one was made, the session may have been forgotten and begun anew, or an older backup put in place.
 KEEP_SNAPSHOT = """
     INSERT INTO snapshots (session, version, written_at, stamp, state)
     SELECT :session, :version, :written_at, :stamp, :state

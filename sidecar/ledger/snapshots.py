@@ -84,20 +84,25 @@ class Snapshots:
         """Take what is due now. Raises `JournalError`."""
         async with self._taking:
             while self._due:
-                await self._journal.keep_snapshots(await self._freeze())
+                taken: list[Snapshot] = []
+                try:
+                    await self._freeze(taken)
+                    await self._journal.keep_snapshots(taken)
+                except JournalError:
+                    for snapshot in taken:  # they have none, and are due again with their next entry
+                        self._versions.pop(snapshot.session, None)
+                    raise
                 await asyncio.sleep(_PAUSE)
             self._some_due.clear()
 
-    async def _freeze(self) -> list[Snapshot]:
-        """Those to be stored next."""
-        taken: list[Snapshot] = []
+    async def _freeze(self, taken: list[Snapshot]) -> None:
+        """Take those to be stored next. Raises `JournalError`."""
         size = 0
         while self._due and len(taken) < _TOGETHER and size < _MUCH:
             snapshot = await self._freeze_next()
             if snapshot is not None:
                 taken.append(snapshot)
                 size += len(snapshot.state)
-        return taken
 
     async def _freeze_next(self) -> Snapshot | None:
         await self._settled()

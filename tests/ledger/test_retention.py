@@ -8,6 +8,7 @@ import pytest
 from typing_extensions import override
 
 from sidecar.budget.commands import CloseSession, OpenSession, RemoveItem
+from sidecar.journal import JournalError
 from sidecar.journal.freezing import freeze, thaw
 from sidecar.journal.memory import MemoryJournal
 from sidecar.journal.sqlite import SqliteJournal
@@ -32,14 +33,18 @@ class Reading(MemoryJournal):
 
 
 class Keeping(MemoryJournal):
-    """Tells how many snapshots were stored in one go, each time."""
+    """Tells how many snapshots were stored in one go, each time. `fails`: it stores none."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kept: list[int] = []
+        self.fails = self.refused = False
 
     @override
     async def keep_snapshots(self, snapshots: Any) -> None:
+        if self.fails:
+            self.refused = True
+            raise JournalError("disk on fire")
         self.kept.append(len(snapshots))
         await super().keep_snapshots(snapshots)
 
@@ -106,6 +111,20 @@ async def test_commands_are_answered_while_large_snapshots_are_taken(start):
         answered += 1
     assert answered > 2
     assert journal.kept == [1, 1]  # so large that each is stored by itself
+
+
+async def test_a_snapshot_that_could_not_be_stored_is_due_again_with_the_next_entry(start):
+    journal = Keeping()
+    ledger = await start(journal, limits=Limits(snapshot_every=10))
+    await opened(ledger, "s")
+    journal.fails = True
+    for n in range(10):
+        await ledger.handle("s", request(request_id=f"r{n}"))
+    await until(lambda: journal.refused)
+    journal.fails = False
+    await ledger.handle("s", request())
+    await ledger._snapshots.take()
+    assert thaw((await journal.snapshots(["s"]))["s"]).version == 12
 
 
 async def test_a_session_that_rests_or_is_closed_gets_its_snapshot_sooner(start, clock):
