@@ -43,7 +43,7 @@ class Snapshots:
         self._every = every
         self._settled = settled
         self._durable = durable
-        self._versions: dict[SessionId, int] = {}  # of the newest snapshots, of sessions in memory
+        self._versions: dict[SessionId, int] = {}  # of the newest snapshots, of open sessions
         self._due: dict[SessionId, None] = {}
         self._some_due = asyncio.Event()
         self._taking = asyncio.Lock()
@@ -114,7 +114,10 @@ class Snapshots:
         if session is None or written_at is None:
             self._versions.pop(id, None)
             return None
-        self._versions[id] = session.version  # now, or what it grows by meanwhile would make it due once more
+        if session.closed:  # it grows no more, and sessions that have been are not remembered for ever
+            self._versions.pop(id, None)
+        else:  # now, or what it grows by meanwhile would make it due once more
+            self._versions[id] = session.version
         pieces = freeze_in_pieces(session, written_at=written_at)
         while True:
             try:

@@ -127,6 +127,17 @@ async def test_a_snapshot_that_could_not_be_stored_is_due_again_with_the_next_en
     assert thaw((await journal.snapshots(["s"]))["s"]).version == 12
 
 
+async def test_of_closed_sessions_no_version_of_a_snapshot_is_remembered(start):
+    journal = Keeping()
+    ledger = await start(journal, limits=Limits(snapshot_every=10))
+    for session in ("a", "b"):
+        await opened(ledger, session)
+        await ledger.handle(session, CloseSession())
+    await ledger._snapshots.take()
+    assert sorted(await journal.snapshots(["a", "b"])) == ["a", "b"]
+    assert ledger._snapshots._versions == {}
+
+
 async def test_a_session_that_rests_or_is_closed_gets_its_snapshot_sooner(start, clock):
     journal = MemoryJournal()
     ledger = await start(journal, clock=clock, limits=Limits(snapshot_every=100))
