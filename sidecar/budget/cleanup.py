@@ -141,12 +141,11 @@ def run_cleanup(  # noqa: PLR0913 - a run has many circumstances, each named by 
     actions: list[Action] = []
     runs: list[StepRun] = []
     for step in strategy:
-        begun = stopwatch()
+        begun, before = stopwatch(), held.freed
         done_here = _actions(step, _changes(step, held, goal=goal), first_number and first_number + len(actions))
         if done_here:
             actions += done_here
-            freed = sum([action.tokens_before - action.tokens_after for action in done_here])
-            runs.append(StepRun(step, len(done_here), freed, stopwatch() - begun))
+            runs.append(StepRun(step, len(done_here), held.freed - before, stopwatch() - begun))
     asked = bool(actions) or trigger != "manual"  # one that finds nothing, run by hand, leaves no mark behind
     return CleanupRun(
         component=component,

@@ -42,7 +42,7 @@ def _act(session: Session, actions: Iterable[Action], answer: int) -> None:  # n
         held = session.components[component]
         find, pending, tokens = held.items.get, 0, 0
         for action in of_one:
-            id, after = action.item, action.tokens_after
+            id, after, what = action.item, action.tokens_after, action.action
             item = find(id)
             if item is None:
                 continue
@@ -60,11 +60,11 @@ def _act(session: Session, actions: Iterable[Action], answer: int) -> None:  # n
                 item.tokens = after
                 if item.original_tokens is None:
                     item.original_tokens = before
-                if action.action == "excerpt":
+                if what == "excerpt":
                     item.doc_tokens -= before - after
                 elif item.doc_tokens > after:
                     item.doc_tokens = after
-                if action.action == "summarize":
+                if what == "summarize":
                     item.full = False
             else:
                 discard(session, held, item)

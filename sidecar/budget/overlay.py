@@ -154,6 +154,11 @@ class Overlay:
         """How much the run did so far: grows with everything that it shrinks or removes."""
         return len(self.shrunk) + len(self.gone)
 
+    @property
+    def freed(self) -> int:
+        """The tokens that the run freed so far, wherever."""
+        return self.freed_here + self.freed_elsewhere
+
     def is_over(self, utilization: float) -> bool:
         """Whether the component, without the request that waits, still stands above a utilization."""
         return is_over(max(0, self.used - self.freed_here), self.allocated, utilization)
@@ -162,7 +167,7 @@ class Overlay:
         """Whether the goal is reached: so many tokens are free, or the waiting request fits, inside the target."""
         if self.reduce is not None:
             stubs = self.removed * self.policy.cleanup.stub_tokens
-            return self.freed_here + self.freed_elsewhere - stubs >= self.reduce
+            return self.freed - stubs >= self.reduce
         left = max(0, self.used - self.freed_here)
         fits = self.pending == 0 or left + self.pending <= self.allocated
         return fits and not self.is_over(self.policy.components[self.component].target.high)
@@ -241,11 +246,9 @@ class Overlay:
             and not item.pinned
             and not ((guarding or item.kind == "interaction") and not self.is_free(item))
         ]
-        freed = 0
-        for item, before, tokens in changes:
+        for item, _, tokens in changes:
             shrunk[item.id] = tokens
-            freed += before - tokens
-        self.freed_here += freed
+        self.freed_here += sum([before - tokens for _, before, tokens in changes])
         return changes
 
     def remove(self, item: Item) -> int:

@@ -28,7 +28,8 @@ def portion(ratio: float) -> Callable[[int], int]:
 def portions(ratio: float, tokens: Iterable[int]) -> list[int]:
     """As `portion`, of many at once."""
     numerator, denominator = exact(ratio).as_integer_ratio()
-    return [-(-each * numerator // denominator) for each in tokens]
+    up = denominator - 1
+    return [(each * numerator + up) // denominator for each in tokens]
 
 
 def whole_part(ratio: float, tokens: int) -> int:
